@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,10 +31,10 @@ def with_sft(settings: Settings, folder: Path, meter: Meter, is_best: bool = Fal
     """`SFTTrainer`: its defaults (batches of eight, mixed precision, activations computed twice), or these in fp32; or,
     as the best, with a base in bf16, packed, and with activations kept; on CUDA with Liger's kernels besides."""
     rows: dict[str, Any] = {"per_device_train_batch_size": _BATCH}
-    rows["gradient_accumulation_steps"] = max(1, round(settings.step_rows / _BATCH))
+    rows["gradient_accumulation_steps"] = max(1, round(settings.step_rows / _BATCH / processes()))
     if is_best:
         rows = {"packing": True, "gradient_checkpointing": False, "per_device_train_batch_size": 1}
-        rows["gradient_accumulation_steps"] = math.ceil(settings.step_tokens / settings.context)
+        rows["gradient_accumulation_steps"] = math.ceil(settings.step_tokens / settings.context / processes())
         rows["use_liger_kernel"] = settings.device == "cuda"
     if not is_mixed:
         rows["bf16"] = False
@@ -103,6 +104,11 @@ def with_guides(settings: Settings, folder: Path, meter: Meter) -> Path:
     return train_and_save(trainer, folder)
 
 
+def processes() -> int:
+    """That train together, as torchrun and `accelerate launch` say."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def shared_options(settings: Settings, folder: Path) -> dict[str, Any]:
     """The common arguments."""
     return {
@@ -147,5 +153,6 @@ def _lora(settings: Settings) -> LoraConfig | None:
 def train_and_save(trainer: Any, folder: Path) -> Path:
     """Runs a trainer, and writes what it trained."""
     trainer.train()
-    trainer.model.save_pretrained(str(folder))
+    if trainer.is_world_process_zero():
+        trainer.model.save_pretrained(str(folder))
     return folder

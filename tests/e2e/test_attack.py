@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.attack import fuzz, hostile, kills
+from tools.attack import fuzz, hostile, kills, ranks
 from tools.attack.forked import faults_of, warm_up
 from tools.attack.oddities import all_oddities
 from tools.attack.traps import KINDS
@@ -54,6 +54,14 @@ def test_killed_at_many_file_operations(victim: kills.Training | kills.Command, 
     tally = attack.command(victim, 10) if isinstance(victim, kills.Command) else attack.training(victim, 20)
     assert tally.kills
     assert not tally.faults
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ranks.VICTIMS)
+def test_a_rank_is_lost(name: str, tmp_path: Path) -> None:
+    for tally in ranks.attack(tmp_path / name, name, kills=3, seed=2, stops=1):
+        assert tally.losses, tally.name
+        assert not tally.faults
 
 
 def test_damaged_inputs(tmp_path: Path) -> None:

@@ -120,6 +120,16 @@ ALL = [
     # activations are rounded to 8 bits: a difference in the last digit may become one of 1/127
     Case("chat", "int8-lora", close=1e-3),
 ]
+OTHERS = [
+    *(
+        Case(task, method)
+        for task in ("preference", "kto", "classify", "tag", "vision")
+        for method in ("qlora", "prompt")
+        # tested above, or refused: pictures have no virtual tokens
+        if (task, method) not in (("preference", "prompt"), ("vision", "prompt"))
+    ),
+]
+"""Quantized bases and virtual tokens, of the tasks that are trained with them."""
 IN_SHARDS = [
     *(
         Case(task, method, SHARDED, draws=task in DRAWING)
@@ -354,7 +364,7 @@ def test_four_processes_continue_what_two_or_one_began(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("world", [2, 4])
-@pytest.mark.parametrize("cases", [ALL, IN_SHARDS], ids=["replicas", "sharded"])
+@pytest.mark.parametrize("cases", [ALL, OTHERS, IN_SHARDS], ids=["replicas", "quantized and prompts", "sharded"])
 def test_every_task_and_method_trains_as_in_one_process(
     cases: list[Case], world: int, all_made: Path, tmp_path: Path
 ) -> None:
