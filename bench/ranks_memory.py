@@ -3,7 +3,7 @@
     python bench/ranks_memory.py --model FOLDER [--processes 1 2 4] [--tokens 64] [--write]     Linux only
 
 Trains the model for two steps, with `--processes` processes of one thread each, in fp32. While it trains, the system
-keeps the high-water mark of resident memory of each process, which begins anew before the first step. Beside it stands
+keeps the high-water mark of resident memory of each process, which begins again before the first step. Beside it is
 what the plan of the same run says: tensors, and what the process itself takes. `--write` puts the table into
 docs/scale.md.
 """

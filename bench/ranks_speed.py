@@ -36,7 +36,7 @@ _LINES = (
     "The river runs past the old mill and under the bridge to the sea.",
     "Boats wait in the harbour for the morning wind.",
     "She asked for two loaves of bread, a jar of honey and the newspaper of the day before.",
-    "Nobody knew who had left the lamp on.",
+    "The lamp was still on in the morning.",
 )
 AGENT = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 ACCELERATE = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]

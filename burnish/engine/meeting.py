@@ -38,10 +38,10 @@ def open_store(place: Place, seconds: float = JOINING_SECONDS) -> Store:
 
 
 def _wait_for_host(place: Place, seconds: float) -> None:
-    """Waits until somebody listens where the processes meet. torch would wait, too, but notice no signal meanwhile.
+    """Waits until there is a listener where the processes meet. torch waits, too, but notices no signal meanwhile.
 
     Raises:
-        MachineError: nobody does.
+        MachineError: there is none in time.
     """
     deadline = time.monotonic() + seconds
     while True:

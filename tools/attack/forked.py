@@ -154,6 +154,11 @@ class Running:
         """Whether it ends within so many seconds."""
         return bool(select.select([self._descriptor], [], [], seconds)[0])
 
+    def peek(self) -> int | None:
+        """Its exit code or signal, without taking it from `end`; None while it runs."""
+        found = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+        return None if found is None else found.si_status
+
     def send(self, number: signal.Signals) -> None:
         """Sends it a signal, unless it has ended."""
         if not self.has_ended():

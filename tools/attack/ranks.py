@@ -117,7 +117,7 @@ class Launch:
     def _is_well(self, pending: Sequence[Running]) -> bool:
         """Whether those that have ended did so without an error; their exit status is left to `end`."""
         over = [one for one in self.ranks if one not in pending]
-        return all(os.waitid(os.P_PID, one.pid, os.WEXITED | os.WNOWAIT).si_status == 0 for one in over)
+        return all(one.peek() == 0 for one in over)
 
 
 @dataclass
@@ -329,7 +329,7 @@ def full_disk(rank: int) -> None:
         return write(self, *given)
 
     if rank == WORLD - 1:
-        HuggingFaceStorageWriter.write_data = write_data
+        setattr(HuggingFaceStorageWriter, "write_data", write_data)  # noqa: B010  of another signature
 
 
 def attack(root: Path, name: str, kills: int, seed: int = 0, stops: int = 3) -> list[Tally]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from burnish.cli import together
 from burnish.cli.together import Failure, is_reported_here, place_for, refuse_together, what_failed
 from burnish.errors import BurnishError, DataError, InputError, Interrupted, PeerLost
 from burnish.system.place import place_here
@@ -89,3 +90,22 @@ def test_only_commands_that_share_their_work_run_under_torchrun(monkeypatch: pyt
     assert place_for(2) == place_for(None) == place_here()
     with pytest.raises(InputError, match="`--processes 3` does not fit torchrun, which has started 2"):
         place_for(3)
+
+
+def test_an_agent_that_ends_the_others_does_not_cut_off_what_they_report(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It sends SIGTERM as soon as one has failed; a handler that raises would end the report with a traceback."""
+    before = signal.getsignal(signal.SIGTERM)
+    seen: list[object] = []
+
+    def is_first(place: object, error: object) -> bool:
+        seen.append(signal.getsignal(signal.SIGTERM))
+        return True
+
+    monkeypatch.setattr(together, "_is_first", is_first)
+    for name, value in RANK_1.items():
+        monkeypatch.setenv(name, value)
+    assert is_reported_here(BurnishError("made to fail"))
+    assert seen == [signal.SIG_IGN]
+    assert signal.getsignal(signal.SIGTERM) == before
