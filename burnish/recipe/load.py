@@ -272,7 +272,9 @@ def _nested(given: Source) -> dict[str, Any]:
     """Dotted names as the nested maps that the schema takes."""
     nested: dict[str, Any] = {}
     for name, entry in given.items():
-        *parents, last = name.split(".")
+        # the key of a map is kept whole, as the role `gpt.v1` in `data.roles.gpt.v1`
+        option = holder(name)
+        *parents, last = name.split(".") if option is None else (*option.split("."), name[len(option) + 1 :])
         target = nested
         for part in parents:
             target = target.setdefault(part, {}) if isinstance(target, dict) else target

@@ -190,6 +190,14 @@ _SPEAKING = (_GOOD | _BAD) - {
 """Values that rate an answer whatever their column is called."""
 
 
+_GRADES = {
+    "high", "medium", "low", "excellent", "great", "average", "fair", "mediocre", "poor", "terrible", "best", "worst",
+    "satisfied", "unsatisfied", "dissatisfied", "satisfactory", "unsatisfactory", "acceptable", "unacceptable",
+}  # fmt: skip
+"""Further values of a column that is named like a rating; which of them are good is asked."""
+_HIGHEST = ("excellent", "best", "great", "high", "satisfied", "satisfactory", "acceptable", "good")
+
+
 @dataclass(frozen=True, slots=True)
 class LearnedReading:
     """Leaves out the rows that are not to be learned, by a column such as `weight` or `train`."""
@@ -273,10 +281,17 @@ def _ask_about_rating(pattern: Pattern, name: str, counts: Counter[str], used: A
     is_named_so = not _STEMS.isdisjoint(re.split(r"[^a-z]+", str(name).lower()))
     speaks = rated <= _SPEAKING and not rated.isdisjoint(_GOOD)
     is_scale = is_named_so and all(number_of(text) is not None for text in rated)
-    is_known = (is_named_so or speaks) and rated <= _GOOD | _BAD and not rated.isdisjoint(_BAD)
+    words = _GOOD | _BAD | _GRADES
+    is_known = (is_named_so or speaks) and rated <= words and not rated.isdisjoint(_BAD | _GRADES)
     if len(rated) < 2 or not (is_scale or is_known):
         return
-    more = " --set annotation.good_from=..." if is_scale and not rated <= _GOOD | _BAD else ""
+    more = ""
+    if is_scale and not rated <= _GOOD | _BAD:
+        scale = sorted(number for text in rated if (number := number_of(text)) is not None)
+        more = f" --set annotation.good_from={scale[len(scale) // 2]:g}"
+    elif not rated <= _GOOD | _BAD:
+        best = next((text for text in _HIGHEST if text in rated), sorted(rated)[0])
+        more = f" --set 'annotation.good=[{best}]'"
     columns = _unmapped(pattern, name, used)
     raise DataError(
         f"`{name}` seems to rate the answers, but Burnish does not know a column of that name",

@@ -84,6 +84,11 @@ def test_a_key_of_a_map_joins_the_map_of_the_file(tmp_path: Path) -> None:
     assert loaded.origins["data.columns"] == "flag"
 
 
+def test_the_key_of_a_map_may_have_dots() -> None:
+    recipe = load_recipe("rows.jsonl", {}, ["data.roles.Bot.v1=assistant", "data.roles.Tom=user"]).recipe
+    assert recipe.data.roles == {"Bot.v1": "assistant", "Tom": "user"}
+
+
 def test_paths_in_a_file_start_at_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "recipes"
     (folder / "base").mkdir(parents=True)

@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
+from burnish.data.rows.records import RatedRecord
 from burnish.data.rows.row import Row
+from burnish.data.rows.settled import Asked
 from burnish.data.rows.shapes import detect_shape
 from burnish.errors import DataError
+from burnish.recipe.schema import AnnotationSection
 
 N = 24
 TALK = [{"speaker": "user", "text": "Hello"}, {"speaker": "assistant", "text": "Good day."}]
@@ -79,6 +82,21 @@ def test_a_table_without_names_of_columns_is_said_to_be_one() -> None:
     rows = rows_of(**{"3": ["3", "1", "2"] * 8, "A first headline": texts("door"), "A first body": texts("roof")})
     with pytest.raises(DataError, match="no names of columns"):
         detect_shape(rows, {})
+
+
+@pytest.mark.parametrize("values", [["high", "low"], ["excellent", "poor"], [1, 4]])
+def test_grades_beside_answers_are_asked_about_with_a_guess_of_what_is_good(values: list[Any]) -> None:
+    rows = rows_of(question=texts("door"), answer=texts("roof"), quality=values * 12)
+    with pytest.raises(DataError) as caught:
+        detect_shape(rows, {})
+    command = re.search(r"`(--set data.columns.label=quality [^`]*)`", caught.value.fix)
+    assert command is not None
+    option, _, value = shlex.split(command[1])[-1].removeprefix("annotation.").partition("=")
+    settings = {"good_from": float(value)} if option == "good_from" else {"good": [value.strip("[]")]}
+    asked = Asked(annotation=AnnotationSection(**settings))
+    shape = detect_shape(rows, {"label": "quality"}, asked=asked)
+    records = [shape.to_record(row) for row in rows]
+    assert [one.good for one in records if isinstance(one, RatedRecord)] == [values[0] != 1, values[0] == 1] * 12
 
 
 @pytest.mark.parametrize("names", [("query", "response"), ("input", "output"), ("Question", "Answer")])
