@@ -220,14 +220,24 @@ def lines_above_header(lines: Sequence[str]) -> int:
     Args:
         lines: the first of a table, without their line ends.
     """
+    groups: int | None = None
     for number, line in enumerate(lines):
         cells = [cell.strip(' "').lower() for cell in re.split("[,;\t|]", line)]
-        if len(cells) > 1 and not line.startswith("#") and any(cell in (*FIELDS, *OTHER_NAMES) for cell in cells):
-            return number if any(above.strip(" ,;\t|") for above in lines[:number]) else 0
-        is_title = len([cell for cell in cells if cell]) < 2 and cells[0] not in (*FIELDS, *OTHER_NAMES)
-        if not is_title and not line.startswith("#"):
+        filled = [cell for cell in cells if cell]
+        is_merged = 2 * len(filled) <= len(cells)  # names of groups of columns, each in the first of its cells
+        is_known = (
+            len(cells) > 1 and not line.startswith("#") and any(cell in (*FIELDS, *OTHER_NAMES) for cell in cells)
+        )
+        if is_known and not (is_merged and groups is None):
+            groups = number if groups is None or not is_merged else groups
+            return groups if any(above.strip(" ,;\t|") for above in lines[:groups]) else 0
+        if groups is not None:
+            return groups
+        groups = number if is_known else None
+        is_title = (len(filled) < 2 or is_merged) and cells[0] not in (*FIELDS, *OTHER_NAMES)
+        if not is_known and not is_title and not line.startswith("#"):
             return 0
-    return 0
+    return groups or 0
 
 
 def describe_titles(number: int) -> str:

@@ -48,8 +48,10 @@ class GoldReading:
 
     def prepare(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
         """The same row. Raises RowError where it has no gold label."""
-        if spelled(values.get(self.column)) in self.missing:
-            raise RowError(f"`{self.column}` is `{spelled(values.get(self.column))}`: the row has no gold label")
+        cell = values.get(self.column)
+        cell = cell[0] if isinstance(cell, list) and len(cell) == 1 else cell
+        if spelled(cell) in self.missing:
+            raise RowError(f"`{self.column}` is `{spelled(cell)}`: the row has no gold label")
         return values
 
 

@@ -125,11 +125,15 @@ def _missing(name: str, cells: Sequence[Any], asked: Asked) -> tuple[list[str], 
     wanted = asked.annotation.missing
     if wanted != AUTO:
         return [spelled(value) for value in wanted], [], ()
-    distinct = list(dict.fromkeys(_texts(cells)))
+    listed = [cell for cell in cells if isinstance(cell, list)]
+    labels = [spelled(item) for cell in listed for item in cell] if listed else _texts(cells)
+    distinct = list(dict.fromkeys(filter(None, labels)))
     found = find_missing(distinct)
     notes = []
     if found:
-        rows = Counter(map(spelled, cells))
+        rows = Counter(
+            spelled(cell[0]) if isinstance(cell, list) and len(cell) == 1 else spelled(cell) for cell in cells
+        )
         counted = " and ".join(f"`{mark}` ({rows[mark]:,} rows)" for mark in found)
         notes.append(
             f"{counted} in `{name}` is taken as no gold label, and such rows are left out. If it is a class: "

@@ -65,6 +65,20 @@ def test_lines_above_the_header_are_named(write, above, delimiter):
     assert next(iter(read_rows(path))).line == number + 2
 
 
+@pytest.mark.parametrize("groups", ["Ticket,,Us,", "Question,,Reply,", "Made in May,,,\nTicket,,Us,"])
+def test_names_of_groups_of_columns_are_above_the_header(write, groups):
+    """As a worksheet with merged cells is exported."""
+    path = write("a.csv", f"{groups}\nquestion,day,answer,by\n" + "Where?,Monday,Here.,Tom\n" * 5)
+    row = next(iter(read_rows(path)))
+    assert row.values == {"question": "Where?", "day": "Monday", "answer": "Here.", "by": "Tom"}
+    assert "above its header" in row.note
+
+
+def test_a_header_with_gaps_stays_one(write):
+    row = next(iter(read_rows(write("a.csv", "text,label,,,\n" + "Buy now,review,,,\n" * 5))))
+    assert (row.values["text"], row.values["label"]) == ("Buy now", "review")
+
+
 @pytest.mark.parametrize("first", ["text", "note", "a,b"])
 def test_a_header_of_one_column_is_no_title(write, first):
     rows = [row for row in read_rows(write("a.csv", f"{first}\nwhat\nis it\n")) if not isinstance(row, Rejected)]

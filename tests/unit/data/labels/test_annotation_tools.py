@@ -119,6 +119,14 @@ def test_yes_and_no_of_other_languages_are_flags(yes: str, no: str) -> None:
     assert as_flag(no) is False
 
 
+def test_a_list_of_nothing_but_a_mark_has_no_gold_label(tmp_path: Path) -> None:
+    rows = [{"text": f"Note {n}", "labels": [[0], [1, 2], [3], [-1]][n % 4]} for n in range(2 * N)]
+    records = load(tmp_path, rows)
+    assert set(labels_of(records).values()) == {("0",), ("1", "2"), ("3",)}
+    assert len(records.rejected) == N // 2
+    assert any("`-1` (15 rows) in `labels` is taken as no gold label" in note for note in records.shape.notes)
+
+
 @pytest.mark.parametrize("mark", ["SKIP", "no_consensus", "keine Angabe", 255])
 def test_values_that_may_mean_no_label_are_said_to_be_classes(tmp_path: Path, mark: Any) -> None:
     others = (0, 1, 2) if isinstance(mark, int) else MOODS
