@@ -28,7 +28,7 @@ from typing import Any
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, sync_playwright
 
-from burnish.jobs.job import ENDED
+from burnish.jobs.job import ENDED, QUEUED, RUNNING, VALIDATING
 from burnish.jobs.queue import Queue
 from burnish.studio.drafts import DraftStore
 
@@ -36,6 +36,7 @@ SAMPLES = Path(__file__).parents[2] / "burnish" / "assets" / "samples"
 WIDTHS, SCHEMES = (390, 1280, 1920), ("light", "dark")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
+ACTIVE = (VALIDATING, QUEUED, RUNNING)
 _PATIENCE = 180_000
 _TALLEST = 6_000
 """Pixels of a page that a picture shows at most."""
@@ -199,8 +200,10 @@ def studio(project: Path) -> Iterator[str]:
         process.wait(timeout=60)
         queue = Queue(project)
         for one in queue.all():
-            if one.state not in ENDED:
+            if one.state in ACTIVE:
                 queue.pause(one.id)
+        while any(one.state == RUNNING for one in queue.all()):
+            time.sleep(0.2)
         queue.close()
 
 

@@ -12,7 +12,7 @@ from burnish.report.figures import duration
 from burnish.studio.parts import details, facts, group, markup, notice, part
 from burnish.system.machine import memory_size
 
-_COLOURS = 6
+_COLOURS = 8
 
 
 def draw_memory(found: Mapping[str, Any]) -> None:

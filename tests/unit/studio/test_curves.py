@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,11 @@ def test_charts_are_empty_without_points_and_safe_with_any_name() -> None:
     assert "<script" not in drawn
     assert "<i>" not in drawn
     assert "<b>" not in histogram('"><b>', [("<b>", 3)])
+
+
+def test_names_of_curves_that_end_together_stand_apart_and_above_the_axis() -> None:
+    drawn = overlaid_chart(TRAINING, [(f"run {number}", [(0, 3.0), (10, 0.0)]) for number in range(4)])
+    heights = sorted(float(found) for found in re.findall(r'<text[^>]* y="([\d.]+)"[^>]*overname', drawn))
+    assert len(heights) == 4
+    assert heights[-1] <= 266, "the axis is at 270"
+    assert all(lower - upper >= 14.9 for upper, lower in zip(heights, heights[1:], strict=False))
