@@ -70,10 +70,10 @@ class PlanPage:
 
     def __init__(self, project: Project, draft: Draft) -> None:
         self._project, self._draft = project, draft
-        self._asked = 0
-        self._planned: Mapping[str, Any] | None = None
+        self._asked = self._answered = 0
         self._drawn_sliders: list[str] = []
         self._waiting: asyncio.Future[dict[str, Any]] | None = None
+        self._glancing: asyncio.Future[dict[str, Any]] | None = None
         self._task = str(draft.options.get("task", AUTO))
         with group("columns"):
             with group():
@@ -108,7 +108,7 @@ class PlanPage:
             with group("halves") as shown:
                 self._texts = shown
         self._draw_form()
-        ui.timer(0.05, self._plan_fully, once=True)
+        ui.timer(0.05, self._plan_both, once=True)
 
     def _add_model(self) -> None:
         name = str(self._draft.options.get("model.name", AUTO))
@@ -162,8 +162,7 @@ class PlanPage:
     def _slider(self, option: str, label: str, bounds: tuple[int, int, int], now: int) -> None:
         async def move(value: int) -> None:
             self._keep(option, value)
-            await self._plan_quickly()
-            await self._plan_fully()
+            await self._plan_both()
 
         slider(label, move, bounds, min(max(now, bounds[0]), bounds[1]), term=option)
 
@@ -193,11 +192,21 @@ class PlanPage:
         viewed = self._project.start(self._draft)
         ui.navigate.to(run_page(viewed.id))
 
+    async def _plan_both(self) -> None:
+        """The memory as soon as it is known, and the time when it has been measured."""
+        await asyncio.gather(self._plan_fully(), self._plan_quickly())
+
     async def _plan_quickly(self) -> None:
-        """The memory alone: an answer while the full plan is being made."""
+        """The memory alone: an answer while the full plan is being made, in another process."""
         asked = self._asked
-        found = await self._project.reading.ask(plan_run, self._draft.options, False)
-        if asked == self._asked and not self._plan.is_deleted and "error" not in found:
+        if self._glancing is not None:
+            self._glancing.cancel()
+        self._glancing = asyncio.ensure_future(self._project.reading.ask(plan_run, self._draft.options, False))
+        try:
+            found = await self._glancing
+        except asyncio.CancelledError:
+            return
+        if asked == self._asked != self._answered and not self._plan.is_deleted and "error" not in found:
             self._plan.clear()
             with self._plan:
                 part("h2", "The plan")
@@ -223,6 +232,7 @@ class PlanPage:
             return
         if asked != self._asked or self._plan.is_deleted:
             return
+        self._answered = asked
         self._plan.clear()
         with self._plan:
             part("h2", "The plan")
@@ -232,7 +242,6 @@ class PlanPage:
             if found["task"] != self._task:
                 self._task = found["task"]
                 self._draw_form()
-            self._planned = found
             self._draw_sliders(found)
             draw_memory(found)
             draw_time(found)
