@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,8 +106,10 @@ def started(words: list[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]
         try:
             yield child
         finally:
-            for one in [*psutil.Process(child.pid).children(recursive=True), child]:
-                one.kill()
+            with suppress(psutil.NoSuchProcess):
+                for one in psutil.Process(child.pid).children(recursive=True):
+                    one.kill()
+            child.kill()
             child.wait()
 
 

@@ -260,7 +260,9 @@ def shard(simulation: Simulation, config: Any, shards: Shards, reshards: bool = 
     blocks = depth(config) or 1
     block = (simulation.weights - simulation.outside) // blocks
     trained = 4 * (simulation.trained - simulation.trained_outside) // blocks
-    outside = Gathered(simulation.outside, 4 * simulation.trained_outside)
+    # a gradient is copied before it is reduced; of a shared matrix that is after its two gradients have been added up,
+    # which took more
+    outside = Gathered(simulation.outside, 4 * (simulation.trained_outside - simulation.shared_outside))
     whole = Gathered(block * (AT_ONCE if reshards else blocks), trained)
     phases = {}
     for name, peak in simulation.phases.items():

@@ -42,6 +42,8 @@ class Simulation:
     """Bytes of the weights outside of the blocks."""
     trained_outside: int = 0
     """Trained parameters outside of the blocks."""
+    shared_outside: int = 0
+    """Of these, in a matrix that is input and output layer at once: its two gradients and their sum are activations."""
     is_bound: bool = False
     """Whether `phases` are a lower bound rather than exact."""
 
@@ -82,7 +84,7 @@ def simulate(
         storage.hold([weight.grad for weight in trained if weight.grad is not None], GRADIENTS)
     storage.forget_phases()
     storage.begin_phase(BEGIN)
-    outside, trained_outside = _outside(trainer.network)
+    outside, trained_outside, shared_outside = _outside(trainer.network)
     seen = Simulation(
         storage.phases,
         weights,
@@ -92,6 +94,7 @@ def simulate(
         blocks=tuple(_block_bytes(trainer.network)),
         outside=outside,
         trained_outside=trained_outside,
+        shared_outside=shared_outside,
     )
     marks = _Marks(storage, seen, enough)
     try:
@@ -111,12 +114,16 @@ def _block_bytes(network: Any) -> Iterator[int]:
             yield sum(tensor.untyped_storage().nbytes() for tensor in held_tensors(block))
 
 
-def _outside(network: Any) -> tuple[int, int]:
-    """Bytes of the weights that are gathered for a whole pass, and how many of them are trained."""
+def _outside(network: Any) -> tuple[int, int, int]:
+    """Bytes of the weights that are gathered for a whole pass, how many of them are trained, and how many of these are
+    input and output layer at once."""
     units = tuple(f"{name}." for name in unit_names(network))
     outside = [weight for name, weight in network.named_parameters() if not name.startswith(units)]
     trained = sum(weight.numel() for weight in outside if weight.requires_grad)
-    return sum(weight.numel() * weight.element_size() for weight in outside), trained
+    ends = (network.get_input_embeddings(), network.get_output_embeddings())
+    first, last = (getattr(end, "weight", None) for end in ends)
+    shared = first.numel() if first is not None and first is last and first.requires_grad else 0
+    return sum(weight.numel() * weight.element_size() for weight in outside), trained, shared
 
 
 def _first_moments(trainer: Trainer, trained: Sequence[torch.nn.Parameter]) -> Iterator[torch.Tensor]:
@@ -283,8 +290,8 @@ def extrapolate(small: Simulation, small_depth: int, large: Simulation, large_de
         phases[name] = Peak(sum(parts.values()), parts)
     work = Work(_extrapolate_counts(small.work.operations, large.work.operations, times))
     weights, trained = to_depth(small.weights, large.weights), to_depth(small.trained, large.trained)
-    outside, trained_outside = small.outside, small.trained_outside
-    return Simulation(phases, weights, trained, work, small.tokens, outside=outside, trained_outside=trained_outside)
+    outside = {name: getattr(small, name) for name in ("outside", "trained_outside", "shared_outside")}
+    return Simulation(phases, weights, trained, work, small.tokens, **outside)
 
 
 def _by_distance(simulation: Simulation, blocks: int) -> dict[str, Peak]:

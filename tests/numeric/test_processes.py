@@ -207,7 +207,7 @@ def write(task: str, folder: Path) -> Path:
     return path
 
 
-def run_cases(process: Process, folder: Path) -> dict[str, list[Any]]:
+def run_cases(process: Process, folder: Path) -> dict[str, Any]:
     """Trains every run of `cases.json` in one of several processes, and one in which memory runs out."""
     for data, flags in json.loads((folder / "cases.json").read_text(encoding="utf-8")):
         train(load_recipe(data, flags, []).recipe, process=process)

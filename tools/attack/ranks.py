@@ -25,7 +25,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -332,7 +332,7 @@ def full_disk(rank: int) -> None:
         setattr(HuggingFaceStorageWriter, "write_data", write_data)  # noqa: B010  of another signature
 
 
-def attack(root: Path, name: str, kills: int, seed: int = 0, stops: int = 3) -> list[Tally]:
+def attack(root: Path, name: str, kills: int, seed: int = 0, stops: int = 3) -> Iterator[Tally]:
     """Everything that is lost of one training.
 
     Args:
@@ -343,18 +343,17 @@ def attack(root: Path, name: str, kills: int, seed: int = 0, stops: int = 3) -> 
         stops: number of each signal that all get.
     """
     attacked = Attack(root, VICTIMS[name], seed)
-    tallies = []
     tally = Tally(f"{name}: SIGKILL of one")
     for _ in range(3 * kills):
         if tally.losses < kills:
             attacked.kill(tally)
-    tallies.append(tally)
+    yield tally
     for number in (signal.SIGTERM, signal.SIGINT):
         tally = Tally(f"{name}: {number.name} to all")
         for _ in range(3 * stops):
             if tally.losses < stops:
                 attacked.stop(tally, number)
-        tallies.append(tally)
+        yield tally
     sharded = name == "sharded"
     said = f"memory ran out in rank {WORLD - 1} of {WORLD}" if sharded else ""
     failing: list[tuple[str, Before, str]] = [("no memory in one", out_of_memory, said)]
@@ -363,10 +362,10 @@ def attack(root: Path, name: str, kills: int, seed: int = 0, stops: int = 3) -> 
     for what, before, expected in failing:
         tally = Tally(f"{name}: {what}")
         attacked.fail(tally, what, before, expected)
-        tallies.append(tally)
+        yield tally
     tally = Tally(f"{name}: other rows in one")
     attacked.mislead(tally)
-    return [*tallies, tally]
+    yield tally
 
 
 def main() -> None:

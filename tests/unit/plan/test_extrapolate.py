@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 
 import pytest
 
+from burnish.plan.fit import shard
 from burnish.plan.roofline import Work
+from burnish.plan.sharding import GATHERED, Shards
 from burnish.plan.simulate import Enough, Simulation, simulate_deep
 from tests.tiny_steps import TinyStep, tiny_config
 
@@ -22,6 +25,7 @@ CASES = (
 )
 ALIKE = CASES[0], CASES[1], CASES[3], CASES[6], CASES[7]
 """What they add to the others is left to the long run."""
+OUTSIDE = ("outside", "trained_outside", "shared_outside")
 LAYERS = {"gpt2": 7, "llama": 7, "bert": 7, "modernbert": 10, "gemma2": 7, "t5": 7}
 
 
@@ -43,6 +47,7 @@ def test_extrapolated_is_whole(model: str, method: str, checkpointing: bool, mic
     assert deep.peak.total == whole.peak.total
     assert deep.peak.parts == whole.peak.parts
     assert (deep.weights, deep.trained) == (whole.weights, whole.trained)
+    assert [getattr(deep, name) for name in OUTSIDE] == [getattr(whole, name) for name in OUTSIDE]
     assert deep.work.flops == whole.work.flops
     read = [sum(one.traffic * times for one, times in seen.work.operations.items()) for seen in (deep, whole)]
     assert read[0] == pytest.approx(read[1], rel=1e-3), (
@@ -86,3 +91,16 @@ def test_shallow_models_and_uneven_methods_are_simulated_whole(
     with contextlib.suppress(InterruptedError):
         assert simulate_deep(tiny_config("llama", layers), run, is_uniform, room=1) is whole
     assert asked == [(depth, depth is None)]
+
+
+@pytest.mark.parametrize(
+    ("model", "method", "is_shared"), [("gpt2", "full", True), ("gpt2", "lora", False), ("bert", "full", False)]
+)
+def test_the_gradients_of_a_shared_matrix_are_counted_once(model: str, method: str, is_shared: bool) -> None:
+    """GPT-2's input layer is its output layer, and a classifier of BERT's kind has no output layer of words."""
+    step, config = TinyStep(model, method), tiny_config(model, 2)
+    seen = step.simulated(config)
+    assert 0 < seen.shared_outside <= seen.trained_outside if is_shared else seen.shared_outside == 0
+    alone = replace(seen, shared_outside=0)
+    gathered = [shard(one, config, Shards(2)).phases["begin"].parts[GATHERED] for one in (alone, seen)]
+    assert gathered[0] - gathered[1] == 4 * seen.shared_outside
