@@ -44,7 +44,6 @@ _DELAYS = (0.0, 3.0)
 """Seconds until an agent ends the others; the longer one leaves them time to find out themselves."""
 _OTHER_WORLD = 1 / 4
 """How often another number of processes continues a run."""
-_ALONE = "rows.jsonl"
 
 VICTIMS = {
     "replicas": Training("chat", "lora", "Llama", {"train.max_steps": 12}),
@@ -153,7 +152,7 @@ class Attack:
         os.environ["BURNISH_CACHE"] = str(root / "cache")
         words = victim.words(files)
         self.rows = Path(words[1])
-        self.words = [words[0], _ALONE, *words[2:]]
+        self.words = words
         self.run_straight()  # fills the cache, so that all others do the same
         begun = time.monotonic()
         straight = self.run_straight()
@@ -169,11 +168,10 @@ class Attack:
         return folder
 
     def fresh(self) -> Path:
-        """Another folder, with the rows alone."""
+        """Another folder."""
         self._number += 1
         folder = self.root / f"{self._number:04d}"
         folder.mkdir()
-        shutil.copy(self.rows, folder / _ALONE)
         return folder
 
     def kill(self, tally: Tally) -> None:
@@ -190,9 +188,10 @@ class Attack:
 
     def _lose(self, tally: Tally, what: str, strike: Callable[[Launch], None], moment: float) -> None:
         folder = self.fresh()
-        launch = Launch(self.words, [folder] * WORLD)
+        launch, begun = Launch(self.words, [folder] * WORLD), time.monotonic()
         if launch.has_ended(moment):  # sooner than the undisturbed one
             launch.end()
+            self.seconds = time.monotonic() - begun
             return
         strike(launch)
         ended, seconds = launch.end(self.source.choice(_DELAYS))
@@ -220,8 +219,11 @@ class Attack:
     def mislead(self, tally: Tally) -> None:
         """The last process has other rows under the same name."""
         folder, other = self.fresh(), self.fresh()
-        (other / _ALONE).write_bytes((other / _ALONE).read_bytes().replace(b"a", b"o"))
-        ended, seconds = Launch(self.words, [*[folder] * (WORLD - 1), other]).end(_DELAYS[1])
+        content = self.rows.read_bytes()
+        (folder / self.rows.name).write_bytes(content)
+        (other / self.rows.name).write_bytes(content.replace(b"a", b"o"))
+        words = [self.words[0], self.rows.name, *self.words[2:]]
+        ended, seconds = Launch(words, [*[folder] * (WORLD - 1), other]).end(_DELAYS[1])
         said = "".join(one.output for one in ended)
         tally.losses += 1
         tally.slowest = max(tally.slowest, seconds)
