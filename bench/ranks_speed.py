@@ -39,7 +39,8 @@ _LINES = (
     "The lamp was still on in the morning.",
 )
 AGENT = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-ACCELERATE = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+ACCELERATE = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+"""Its way to start processes by torchrun; `use_cpu` of the trainer then keeps them on the CPU."""
 WAYS: dict[str, tuple[list[str], int]] = {
     "Burnish, 1 process with 2 threads": ([sys.executable, str(HERE / "peer.py"), "burnish"], 2),
     "Burnish, 2 processes with 1 thread": ([*AGENT, str(HERE / "ranks_speed.py"), "rank"], 1),

@@ -30,8 +30,9 @@ _BATCH = 8
 def with_sft(settings: Settings, folder: Path, meter: Meter, is_best: bool = False, is_mixed: bool = True) -> Path:
     """`SFTTrainer`: its defaults (batches of eight, mixed precision, activations computed twice), or these in fp32; or,
     as the best, with a base in bf16, packed, and with activations kept; on CUDA with Liger's kernels besides."""
-    rows: dict[str, Any] = {"per_device_train_batch_size": _BATCH}
-    rows["gradient_accumulation_steps"] = max(1, round(settings.step_rows / _BATCH / processes()))
+    batch = min(_BATCH, max(1, settings.step_rows // processes()))
+    rows: dict[str, Any] = {"per_device_train_batch_size": batch}
+    rows["gradient_accumulation_steps"] = max(1, round(settings.step_rows / batch / processes()))
     if is_best:
         rows = {"packing": True, "gradient_checkpointing": False, "per_device_train_batch_size": 1}
         rows["gradient_accumulation_steps"] = math.ceil(settings.step_tokens / settings.context / processes())
