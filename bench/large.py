@@ -89,22 +89,27 @@ def run(arguments: list[str], cache: Path, is_stopped: bool = False) -> dict[str
 
     listener = threading.Thread(target=listen)
     listener.start()
-    status, usage = None, None
-    while status is None:
-        found, code, resources = os.wait4(process.pid, os.WNOHANG)
-        if found:
-            status, usage = os.waitstatus_to_exitcode(code), resources
+    peak = 0
+    while (status := process.poll()) is None:
+        # asked again and again, since the training itself restarts the system's count of the peak
+        peak = max(peak, _peak_of(process.pid))
         used = max(used, before - shutil.disk_usage(cache).free)
         time.sleep(_ASK)
-    process.returncode = status
     listener.join()
     if status != (130 if is_stopped else 0):
         raise SystemExit(f"`{' '.join(command)}` ended with {status}: {events[-3:]}")
-    assert usage is not None
-    unit = 1 if sys.platform == "darwin" else 1024
-    found = {"seconds": time.perf_counter() - begun, "peak": usage.ru_maxrss * unit, "disk": used}
+    found = {"seconds": time.perf_counter() - begun, "peak": peak, "disk": used}
     print(json.dumps(found), file=sys.stderr, flush=True)
     return found | {"data": next((one for one in events if one.get("event") == "DataReady"), {})}
+
+
+def _peak_of(process: int) -> int:
+    """Bytes of the largest resident memory of a process, by Linux; 0 once it has ended."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
 
 
 def weights_of(run_folder: Path) -> str:

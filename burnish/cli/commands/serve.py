@@ -227,6 +227,7 @@ def _run(
     server = uvicorn.Server(config)
     names = ", ".join(f"`{name}`" for name in served)
     console.note(f"Serving {names}. Ctrl-C ends it.")
+    listening.listen()  # who asks at once waits for the answer instead of being refused
     console.json({"address": f"{address}/v1", "models": list(served)})
     console.result(f"{address}/v1")
     try:
