@@ -131,6 +131,7 @@ def train_runs(ci: Ci) -> None:
     ci(f"train {LABELS} {SHORT} --name labels")
     assert ci(f"sweep {CHATS} {SHORT} --over train.learning_rate=1e-3,1e-2 --name tried")["winner"]
     assert ci("resume chat", 2)["error"]["what"]
+    assert ci("launch-files recipe.yaml --slurm --gpus 2 --name together")["files"][0]["to"] == "slurm"
 
 
 def use_runs(ci: Ci) -> None:
