@@ -157,7 +157,7 @@ class Attack:
         begun = time.monotonic()
         straight = self.run_straight()
         self.seconds = time.monotonic() - begun
-        self.expected = contents(straight / "runs")
+        self.expected = _by_tensor(contents(straight / "runs"))
 
     def run_straight(self) -> Path:
         """An undisturbed run."""
@@ -246,7 +246,7 @@ class Attack:
         world = self.source.choice(OTHER_WORLDS) if self.source.random() < _OTHER_WORLD else WORLD
         tally.others += world != WORLD
         faults += self.go_on(folder, world, tally)
-        found = contents(folder / "runs") if (folder / "runs").is_dir() else {}
+        found = _by_tensor(contents(folder / "runs")) if (folder / "runs").is_dir() else {}
         faults += differences(found, self.expected) if world == WORLD and not is_close else self._far(found)
         faults += [f"{path.relative_to(folder)} is left over" for path in folder.rglob(".writing-*")]
         tally.faults += [f"{what}: {fault}" for fault in faults]
@@ -279,6 +279,18 @@ class Attack:
                 if not off <= CLOSE * size:
                     wrong.append(f"{name} differs by {off / size:.1e} of its size")
         return wrong
+
+
+def _by_tensor(found: dict[str, Any]) -> dict[str, Any]:
+    """Contents with the tensors of sharded checkpoints instead of their files, in which their order is not fixed."""
+    from safetensors.torch import load
+
+    kept = {name: content for name, content in found.items() if "/shard-" not in name}
+    for name in found.keys() - kept.keys():
+        whole = kept.setdefault(f"{name.rpartition('/')[0]}/shards", [])
+        whole.extend((key, tensor.tolist()) for key, tensor in load(found[name]).items())
+        whole.sort(key=str)
+    return kept
 
 
 def _faults_of(ended: Sequence[Ended]) -> list[str]:
