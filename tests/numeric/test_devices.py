@@ -239,7 +239,7 @@ def test_a_step_waits_once_for_its_loss(task: str, files: Path, tmp_path: Path) 
     found, number = waits_of_a_step(context, events, tmp_path, attention)
     assert number > 1
     packed = ["models/attention.py:_borders"] * number if context.recipe.data.packing and task == "text" else []
-    assert found == [*packed, "engine/step.py:step"]
+    assert found == [*packed, "engine/step.py:_learn"]
 
 
 def test_kto_waits_no_more_than_that(files: Path, tmp_path: Path) -> None:
@@ -247,4 +247,4 @@ def test_kto_waits_no_more_than_that(files: Path, tmp_path: Path) -> None:
     context, events = prepared("preference", "lora", files, tmp_path, **given)
     found, number = waits_of_a_step(context, events, tmp_path, VARLEN)
     assert number > 1
-    assert found == ["engine/step.py:step"]
+    assert found == ["engine/step.py:_learn"]
