@@ -15,6 +15,7 @@ from burnish.recipe.section import (
     Auto,
     AutoPositiveFloat,
     AutoPositiveInt,
+    AutoRate,
     DataSource,
     OneGpu,
     OneOrMore,
@@ -255,9 +256,9 @@ class TrainSection(Section):
     2 above 10,000 rows and 1 above 100,000."""
     max_steps: PositiveInt | None = None
     """Upper limit on optimizer steps, whatever `epochs` says."""
-    learning_rate: AutoPositiveFloat = AUTO
+    learning_rate: AutoRate = AUTO
     """Peak learning rate. `auto` depends on the method and the size of the model."""
-    head_learning_rate: AutoPositiveFloat | None = AUTO
+    head_learning_rate: AutoRate | None = AUTO
     """Peak learning rate of an output layer that the base model lacks, so that it starts at random, as for labels.
     `auto` is higher than `learning_rate`, and nothing where the model has its output layer."""
     adapt: Auto | bool = AUTO
@@ -268,7 +269,7 @@ class TrainSection(Section):
     """Learning-rate schedule after warm-up. `wsd` (warm-up, stable, decay) falls only at the end."""
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
     """Share of the steps used for learning-rate warm-up."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    weight_decay: Annotated[float, Field(ge=0, le=100)] = 0.01
     """Decoupled weight decay, on matrices only, never on biases or norms."""
     clip: Annotated[float, Field(ge=0)] = 1.0
     """Largest gradient norm; larger gradients are scaled down. 0 turns clipping off."""

@@ -25,6 +25,8 @@ LARGEST = 2**53
 PositiveInt = Annotated[int, Field(ge=1, le=LARGEST)]
 AutoPositiveInt = Auto | PositiveInt
 AutoPositiveFloat = Auto | Annotated[float, Field(gt=0)]
+AutoRate = Auto | Annotated[float, Field(gt=0, le=100)]
+"""Beyond that, a single step leaves weights that are no numbers."""
 Probability = Annotated[float, Field(ge=0, lt=1)]
 
 

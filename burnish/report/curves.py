@@ -169,14 +169,17 @@ def _band(validations: Sequence[dict[str, Any]]) -> list[tuple[float, float, flo
     """The 95 % interval of the eval loss around that of the base, step by step."""
     if not validations or validations[0]["step"] != 0:
         return []
+    losses = [loss for _, loss in finite([(0, one["loss"]) for one in validations])]
     base = validations[0]["loss"]
+    if not finite([(0, base)]):
+        return []
     found = [(0.0, base, base)]
-    lowest = 0.0 if all(one["loss"] >= 0 for one in validations) else -math.inf  # most losses are never below 0
+    lowest = 0.0 if min(losses) >= 0 else -math.inf  # most losses are never below 0
     for one in validations[1:]:
         bounds = one.get("changes", {}).get("base")
         if bounds and len(finite([(0, bound) for bound in bounds])) == len(bounds):
             found.append((float(one["step"]), max(lowest, base + bounds[1]), base + bounds[2]))
-    return found if len(found) > 1 and finite([(0, base)]) else []
+    return found if len(found) > 1 else []
 
 
 def _inner(points: list[Point]) -> list[Point]:

@@ -19,6 +19,7 @@ import io
 import json
 import os
 import random
+import re
 import shutil
 import sys
 import tempfile
@@ -309,7 +310,7 @@ class Tally:
 
 def uncounted(path: Path, folder: Path) -> str:
     """How many rows of a file of JSON Lines are neither read nor rejected, in words; empty if none."""
-    lines = sum(1 for line in path.read_bytes().split(b"\n") if line.strip())
+    lines = sum(1 for line in re.split(rb"[\r\n]", path.read_bytes()) if line.strip())
 
     def work() -> int:
         from burnish.data.files.readers import read_rows

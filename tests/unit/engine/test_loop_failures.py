@@ -125,6 +125,19 @@ def test_five_rows_of_a_loss_that_is_not_finite_are_listed(
     assert caught.value.why.startswith(f"Rows of that step: {listed}{more}. No weight was changed")
 
 
+def test_weights_whose_loss_is_no_number_are_no_result(
+    tiny_tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Trainer, "step", lambda *_: StepResult(1.0, 1.0, 10, 5, 1))
+    nan = float("nan")
+    loop = make_loop(tiny_tokenizer, tmp_path, Listener(), evaluate_every=5, losses=[9.0, nan, nan])
+    with pytest.raises(BurnishError, match="the validation loss is nan after training") as caught:
+        loop.run()
+    assert "Lower `train.learning_rate`" in caught.value.fix
+    loop = make_loop(tiny_tokenizer, tmp_path / "better", Listener(), evaluate_every=5, losses=[9.0, 8.0, nan])
+    assert loop.run().best_step == 5
+
+
 @pytest.mark.parametrize(
     ("loss", "patience", "saved"),
     [(7.0, 5, [8, 10]), (9.0, 5, [10]), (9.0, 1, [8])],

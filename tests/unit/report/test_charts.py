@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import xml.etree.ElementTree as ElementTree
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -141,6 +142,17 @@ def test_nothing_to_draw_is_nothing() -> None:
     assert loss_chart(make_losses([math.nan], {0: math.inf})) == ""
     assert comparison_bars([]) == ""
     assert memory_bars({"weights": 0}, None, 100) == ""
+
+
+@pytest.mark.parametrize("losses", [(9.0, None), (None, 8.0), (9.0, 8.0, None)])
+def test_losses_that_are_no_numbers_are_left_out(losses: tuple[float | None, ...]) -> None:
+    """In the log of a run they are null."""
+    changes = {"changes": {"base": [-1.0, -1.5, -0.5]}}
+    validations = [{"step": step, "loss": loss, **(changes if step else {})} for step, loss in enumerate(losses)]
+    record = SimpleNamespace(steps=[], validations=validations, all=lambda _: [], best_step=None, total_steps=2)
+    found = Losses.of(record)  # pyright: ignore[reportArgumentType]
+    assert found.held_out == [(step, loss) for step, loss in enumerate(losses) if loss is not None]
+    assert bool(found.band) is (losses[0] is not None)
 
 
 def test_one_spike_does_not_flatten_the_others() -> None:
