@@ -194,18 +194,8 @@ class Loop:
                     self._save()
                 if is_stop_wanted and self.progress.step < self.total_steps:
                     raise self._interrupted()
-        self._check_kept()
+        self.progress.check_kept(self.recipe.train.learning_rate)
         return self.progress
-
-    def _check_kept(self) -> None:
-        """Raises BurnishError if none of the validated weights gave a loss that is a number."""
-        trained = [loss for step, loss in self.progress.validations if step > 0]
-        if trained and self.progress.best_step is None:
-            raise BurnishError(
-                f"the validation loss is {trained[-1]} after training, so there is no result",
-                "The weights, or what they compute, are no numbers any more.",
-                f"Lower `train.learning_rate` (now {self.recipe.train.learning_rate}), and train again",
-            )
 
     def _restore_limits(self) -> None:
         """Restores reduced micro-batch sizes, and plans the time of all steps."""

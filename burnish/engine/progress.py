@@ -12,6 +12,7 @@ import numpy
 
 from burnish.engine.schedule import Cycle
 from burnish.engine.validation import RowResults, paired_change
+from burnish.errors import BurnishError
 from burnish.metrics.measure import Measure
 
 _RENAMED_KEY = "sheets: row_results"
@@ -208,6 +209,20 @@ class Progress:
         changes = {name: results.change(loss) for name, results in self.row_results.items() if name != "highest"}
         changes["chance"] = paired_change(chance, loss) if chance else None
         return {name: [change.value, change.low, change.high] for name, change in changes.items() if change}
+
+    def check_kept(self, learning_rate: float | str) -> None:
+        """Raises BurnishError if none of the validated weights gave a loss that is a number.
+
+        Args:
+            learning_rate: of the run, for the advice.
+        """
+        trained = [loss for step, loss in self.validations if step > 0]
+        if trained and self.best_step is None:
+            raise BurnishError(
+                f"the validation loss is {trained[-1]} after training, so there is no result",
+                "The weights, or what they compute, are no numbers any more.",
+                f"Lower `train.learning_rate` (now {learning_rate}), and train again",
+            )
 
     def why_best(self) -> str:
         """Why the best checkpoint is the result, as the end of a sentence that begins with "because"."""
