@@ -220,7 +220,7 @@ class Progress:
         if trained and self.best_step is None:
             raise BurnishError(
                 f"the validation loss is {trained[-1]} after training, so there is no result",
-                "The weights, or what they compute, are no numbers any more.",
+                "The weights, or what the model computes with them, are NaN or infinite.",
                 f"Lower `train.learning_rate` (now {learning_rate}), and train again",
             )
 

@@ -48,9 +48,9 @@ class LlamaRows:
     def refuses(self, asked: Asked) -> str:
         """Why it cannot do what is asked, as a sentence; empty if it can."""
         if asked.guide is not None:
-            return "llama.cpp holds answers to no form here. Serve the run without `--engine`."
+            return "`--engine llama.cpp` does not support JSON schemas or demanded calls. Serve the run without it."
         if asked.inputs is not None:
-            return "llama.cpp sees no pictures here. Serve the run without `--engine`."
+            return "`--engine llama.cpp` does not support pictures. Serve the run without it."
         if asked.sampling.presence_penalty or asked.sampling.frequency_penalty:
             return "llama.cpp would apply penalties to the prompt as well. Serve the run without `--engine`."
         return ""

@@ -76,7 +76,7 @@ def _file_of(
             f"Remove that folder, then {asked} --type {kind or 'q8_0'}",
         )
     if not is_proved:
-        warn(f"The file of `{name}` was never compared with the run: llama.cpp was not there when it was exported.")
+        warn(f"The file of `{name}` was never compared with the run: llama.cpp was not installed when it was exported.")
     if (exported / "export.json").stat().st_mtime < result_of(folder).stat().st_mtime:
         warn(f"The result of `{name}` is newer than its GGUF file, which may be that of an earlier one.")
     return folder, exported / (whole[kind] if kind is not None else next(iter(whole.values())))

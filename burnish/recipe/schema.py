@@ -300,7 +300,7 @@ class OptimizationSection(Section):
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Learning rate of a block divided by that of the next one towards the output: below 1, lower blocks learn slower.
     The embeddings count as the block before the first."""
-    embedding_noise: Annotated[float, Field(ge=0)] = 0.0
+    embedding_noise: Annotated[float, Field(ge=0, le=1e6)] = 0.0
     """Noise on the input embeddings during training (NEFTune, arXiv 2310.05914); usual are 5 to 15."""
 
 

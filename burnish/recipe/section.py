@@ -26,7 +26,7 @@ PositiveInt = Annotated[int, Field(ge=1, le=LARGEST)]
 AutoPositiveInt = Auto | PositiveInt
 AutoPositiveFloat = Auto | Annotated[float, Field(gt=0)]
 AutoRate = Auto | Annotated[float, Field(gt=0, le=100)]
-"""Beyond that, a single step leaves weights that are no numbers."""
+"""Beyond that, a single step can leave weights that are NaN."""
 Probability = Annotated[float, Field(ge=0, lt=1)]
 
 

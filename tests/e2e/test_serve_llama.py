@@ -103,7 +103,7 @@ def test_streams_end_when_nobody_reads_them(servers: tuple[Server, Server]) -> N
     ("options", "why"),
     [
         ({"presence_penalty": 1.0}, "penalties to the prompt"),
-        ({"response_format": {"type": "json_object"}}, "holds answers to no form"),
+        ({"response_format": {"type": "json_object"}}, "does not support JSON schemas"),
     ],
 )
 def test_what_it_does_not_do_is_refused(options: Any, why: str, servers: tuple[Server, Server]) -> None:
