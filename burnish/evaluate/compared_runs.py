@@ -17,7 +17,7 @@ from burnish.errors import DataError
 from burnish.evaluate.run_comparison import FEWEST_ROWS, RunScore, score_of
 from burnish.lineage.chain import check_start
 from burnish.lineage.kept import ready_result
-from burnish.lineage.manifest import check_base, read_manifest, rows_of
+from burnish.lineage.manifest import check_base, rows_of
 from burnish.lineage.recipe_differences import Made
 from burnish.lineage.saved_recipe import check_present, open_recipe
 from burnish.models.device import free_memory
@@ -25,6 +25,7 @@ from burnish.prepare.context import Emit, RunContext, encode, open_context, othe
 from burnish.prepare.encode import Encoded
 from burnish.prepare.model import measure_examples, needs_base, open_base, open_result
 from burnish.recipe.schema import Recipe
+from burnish.runs.description import read_manifest
 from burnish.runs.event_log import read_events
 from burnish.runs.events import Progressed, Stage
 from burnish.runs.folder import RunFolder

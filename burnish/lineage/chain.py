@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from burnish.errors import InputError, ModelError
-from burnish.lineage.manifest import read_manifest
 from burnish.models.fingerprint import fingerprint
 from burnish.prepare.start import Start, find_start, start_folder
 from burnish.recipe.load import recipe_from_saved
 from burnish.recipe.schema import Recipe
 from burnish.recipe.section import CONTINUE
+from burnish.runs.description import read_manifest
 from burnish.runs.folder import RunFolder, finished_events
 
 EXTEND = "extend"

@@ -20,8 +20,7 @@ from burnish.prepare.context import Emit, RunContext, read_rows
 from burnish.prepare.model import unquantized
 from burnish.recipe.schema import Recipe
 from burnish.runs.atomic import write_json
-from burnish.runs.damage import damaged, read_json_object
-from burnish.runs.file_forms import Form, fault
+from burnish.runs.description import read_manifest
 from burnish.runs.folder import RunFolder
 from burnish.system.machine import all_versions, this_machine
 
@@ -47,57 +46,6 @@ def make_manifest(
         "data": data,
         "model": model,
     }
-
-
-class _Machine(Form):
-    processor: str
-    processor_features: list[str]
-    platform: str
-
-
-class _Hashed(Form):
-    sha256: str
-    name: str = ""
-    files: list[str] = []
-    file_sha256: list[str | None] = []
-    unquantized: list[str] = []
-
-
-class _Session(Form):
-    step: int
-
-
-class _Manifest(Form):
-    versions: dict[str, str | None]
-    machine: _Machine
-    device: str
-    accelerator: str | None = None
-    threads: int | None = None
-    processes: int | None = None
-    precision: str = ""
-    seed: int = 0
-    data: _Hashed
-    model: _Hashed
-    resumed: list[_Session] = []
-    chain: list[dict[str, Any]] = []
-    recipe: dict[str, Any] | None = None
-
-
-def read_manifest(folder: RunFolder) -> dict[str, Any]:
-    """The manifest that was written when the run began.
-
-    Raises:
-        DamagedRun: the run has no manifest, or a broken one.
-    """
-    found = read_json_object(folder.manifest, _NO_OTHER)
-    if why := fault(_Manifest, found):
-        raise damaged(folder.manifest, why, _NO_OTHER)
-    return found
-
-
-_NO_OTHER = (
-    "It is the only record of what the run was made from: restore it from a copy, or train again with `burnish train`"
-)
 
 
 def manifest_of(context: RunContext) -> dict[str, Any]:

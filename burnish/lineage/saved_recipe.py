@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from burnish.errors import InputError, ModelError
-from burnish.lineage.manifest import read_manifest
 from burnish.lineage.trust import trusted_recipe
 from burnish.recipe.load import recipe_from_saved
 from burnish.recipe.names import shown
 from burnish.recipe.schema import Recipe
+from burnish.runs.description import read_manifest
 from burnish.runs.folder import RunFolder
 from burnish.system.machine import expanded
 

@@ -61,7 +61,7 @@ def outcome_of(record: RunRecord) -> str:
     headline = headline_of(evaluation)
     if not headline:
         return ""
-    if "verdict_kind" in evaluation:
+    if evaluation["verdict_kind"]:
         return _SHOWN_AS.get(evaluation["verdict_kind"], "open")
     # earlier versions: by the headline
     gain = headline["difference"]

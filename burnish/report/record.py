@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from burnish.runs.description import data_in_words, describe_run
 from burnish.runs.event_log import read_events
-from burnish.runs.file_forms import EvaluationForm, ExportForm, ViewsForm, fault
+from burnish.runs.file_forms import EvaluationForm, ExportForm, ViewsForm, completed, fault
 from burnish.runs.folder import RunFolder
 from burnish.visible import parse_json
 
@@ -176,7 +176,7 @@ def _read_form(path: Path, form: type[BaseModel]) -> Any:
         found = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
-    return None if fault(form, found) else found
+    return None if fault(form, found) else completed(form, found)
 
 
 def _read_rejected(path: Path) -> tuple[list[dict[str, Any]], int]:

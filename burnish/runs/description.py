@@ -13,7 +13,7 @@ from burnish.errors import InputError
 from burnish.recipe.limits import TooMuch, check_form, read_limited
 from burnish.runs.damage import DamagedRun, check_plain, damaged, read_json_object, why_unreadable
 from burnish.runs.event_log import parse_event, read_events
-from burnish.runs.file_forms import EvaluationForm, fault, fault_of_event
+from burnish.runs.file_forms import EvaluationForm, ManifestForm, completed, fault, fault_of_event
 from burnish.runs.folder import RunFolder, checkpoint_folders, finished_events
 from burnish.runs.lock import Writer, writer_of
 from burnish.system.shell import quoted
@@ -45,7 +45,7 @@ def describe_run(run: RunFolder) -> dict[str, Any]:
         DamagedRun: a file of the run cannot be read.
     """
     recipe = recipe_of(run)
-    manifest = read_json_object(run.manifest) if run.manifest.is_file() else {}
+    manifest = _shown_manifest(run)
     finished, writer = next(reversed(finished_events(run)), None), writer_of(run.path)
     try:
         course = _read_course(run.metrics, finished["best_step"] if finished else None)
@@ -106,7 +106,32 @@ def evaluation_of(run: RunFolder) -> dict[str, Any] | None:
     found = read_json_object(run.evaluation, again)
     if why := fault(EvaluationForm, found):
         raise damaged(run.evaluation, why, again)
+    return completed(EvaluationForm, found)
+
+
+def read_manifest(run: RunFolder) -> dict[str, Any]:
+    """The manifest that was written when the run began.
+
+    Raises:
+        DamagedRun: the run has no manifest, or a broken one.
+    """
+    found = read_json_object(run.manifest, _NO_OTHER)
+    if why := fault(ManifestForm, found):
+        raise damaged(run.manifest, why, _NO_OTHER)
     return found
+
+
+def _shown_manifest(run: RunFolder) -> dict[str, Any]:
+    """As much of a manifest as there is: nothing that is shown of it is needed."""
+    found = read_json_object(run.manifest) if run.manifest.is_file() else {}
+    if why := fault(ManifestForm, found, may_lack=True):
+        raise damaged(run.manifest, why)
+    return found
+
+
+_NO_OTHER = (
+    "It is the only record of what the run was made from: restore it from a copy, or train again with `burnish train`"
+)
 
 
 def recipe_of(run: RunFolder) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import typing
 from functools import cache
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, RootModel, ValidationError
+from pydantic import BaseModel, ConfigDict, RootModel, ValidationError, create_model
 
 from burnish.runs import events
 
@@ -28,21 +28,22 @@ class _Estimate(Form):
     high: float | None = None
 
 
-class _Values(Form):
+class _Figure(Form):
     name: str
     base: _Estimate
     tuned: _Estimate
+    difference: _Estimate
     lower_is_better: bool = True
     is_share: bool = False
     rows: int = 0
 
 
-class _Figure(_Values):
-    difference: _Estimate | None = None
+class _Table(Form):
+    """Metrics by label, and the like."""
 
-
-class _Compared(_Values):
-    difference: _Estimate
+    title: str
+    columns: list[str]
+    rows: list[list[str | int | float | None]]
 
 
 class _Answer(Form):
@@ -78,7 +79,7 @@ class EvaluationForm(Form):
     validation_sources: dict[str, list[float]] = {}
     harness: list[_Figure] = []
     answers: list[_Answer] = []
-    tables: list[dict[str, Any]] = []
+    tables: list[_Table] = []
     general: _General | None = None
     gap: _Estimate | None = None
     note: str = ""
@@ -93,10 +94,54 @@ class EvaluationForm(Form):
     by_heart: str = ""
 
 
+class _Machine(Form):
+    processor: str
+    processor_features: list[str]
+    platform: str
+
+
+class _Hashed(Form):
+    sha256: str
+    name: str = ""
+    files: list[str] = []
+    file_sha256: list[str | None] = []
+    unquantized: list[str] = []
+
+
+class _Session(Form):
+    step: int
+
+
+class _Link(Form):
+    name: str = ""
+    task: str = ""
+    how: str = ""
+    base: str = ""
+    step: int | None = None
+
+
+class ManifestForm(Form):
+    """`manifest.json`."""
+
+    versions: dict[str, str | None]
+    machine: _Machine
+    device: str
+    accelerator: str | None = None
+    threads: int | None = None
+    processes: int | None = None
+    precision: str = ""
+    seed: int = 0
+    data: _Hashed
+    model: _Hashed
+    resumed: list[_Session] = []
+    chain: list[_Link] = []
+    recipe: dict[str, Any] | None = None
+
+
 class _ExportedFile(Form):
     name: str
     bytes: int
-    figures: list[_Compared] = []
+    figures: list[_Figure] = []
 
 
 class ExportForm(Form):
@@ -130,62 +175,66 @@ class ViewsForm(RootModel[list[_View]]):
     """`views.json`."""
 
 
-def fault(form: type[BaseModel], found: Any) -> str:
-    """What is wrong with a value, as a phrase; empty if it has the form."""
+def fault(form: type[BaseModel], found: Any, may_lack: bool = False) -> str:
+    """What is wrong with a value, as a phrase; empty if it has the form.
+
+    Args:
+        form: that it should have.
+        found: the value.
+        may_lack: whether missing keys are no fault: whoever reads it can do without.
+    """
     try:
         form.model_validate(found)
     except ValidationError as error:
-        first = error.errors()[0]
+        first = next((one for one in error.errors() if not (may_lack and one["type"] == "missing")), None)
+        if first is None:
+            return ""
         where = ".".join(map(str, first["loc"]))
         return f"`{where}` is missing" if first["type"] == "missing" else f"`{where}` has a wrong value"
     return ""
 
 
+def completed(form: type[BaseModel], found: Any) -> Any:
+    """A value that has the form, with what it lacks: files of earlier versions hold less."""
+    return form.model_validate(found).model_dump()
+
+
 def fault_of_event(event: dict[str, Any]) -> str:
     """What is wrong with an event of a log, as a phrase; empty if nothing is, or it is of an unknown kind."""
-    for name, kinds in _fields(event["event"]).items():
-        if name in event and not isinstance(event[name], kinds):
-            return f"`{name}` has a wrong value"
-    missing = next((name for name in _NEEDED.get(event["event"], ()) if name not in event), None)
-    return f"`{missing}` is missing" if missing else ""
+    form = _event_form(event["event"])
+    return fault(form, event) if form is not None else ""
 
 
-_NEEDED = {
-    "StepDone": ("step", "total_steps", "loss"),
-    "Validated": ("step", "loss", "is_best", "figures"),
-    "Finished": ("best_step",),
-    "Adapted": ("step",),
-    "Resolved": ("option", "value"),
-}
-"""What every version has logged; other fields may be missing in older logs."""
-_PLAIN: dict[Any, tuple[type, ...]] = {
-    int: (int,),
-    float: (int, float, types.NoneType),
-    str: (str,),
-    bool: (bool,),
-    None: (types.NoneType,),
-    types.NoneType: (types.NoneType,),
-}
-"""Types in a log: a float that is not finite is null there."""
+_ADDED_LATER = {"ModelReady": {"base_bytes", "fp32_bytes"}, "StepDone": {"seconds_left"}}
+"""Fields without a default that the first version to log the event did not have."""
 
 
 @cache
-def _fields(kind: str) -> dict[str, tuple[type, ...]]:
-    """The types of an event's fields, as far as they are plain."""
+def _event_form(kind: str) -> type[BaseModel] | None:
+    """What an event holds at least; None for an unknown kind."""
     made = getattr(events, kind, None)
     if not dataclasses.is_dataclass(made):
-        return {}
+        return None
     hints = typing.get_type_hints(made)
-    found = {field.name: _kinds(hints[field.name]) for field in dataclasses.fields(made)}
-    return {name: kinds for name, kinds in found.items() if kinds}
+    fields: dict[str, Any] = {}
+    for field in dataclasses.fields(made):
+        is_needed = (
+            field.default is field.default_factory is dataclasses.MISSING
+            and field.name not in _ADDED_LATER.get(kind, ())
+        )
+        fields[field.name] = (_logged(hints[field.name]), ... if is_needed else None)
+    return create_model(kind, __base__=Form, **fields)
 
 
-def _kinds(hint: Any) -> tuple[type, ...]:
-    """The types that values of an annotation may have; none if it is not plain."""
-    if hint in _PLAIN:
-        return _PLAIN[hint]
-    origin = typing.get_origin(hint)
+def _logged(hint: Any) -> Any:
+    """The type of a value in a log: a float that is not finite is null there, and a tuple a list."""
+    if hint is float:
+        return float | None
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
-        parts = [_kinds(part) for part in typing.get_args(hint)]
-        return tuple(kind for part in parts for kind in part) if all(parts) else ()
-    return (origin,) if origin in (list, dict) else (list,) if origin is tuple else ()
+        return typing.Union[tuple(map(_logged, parts))]  # noqa: UP007  of as many as there are
+    if origin is tuple:
+        return list[Any]
+    if origin is dict:
+        return dict[tuple(map(_logged, parts))]  # type: ignore[misc]
+    return list[_logged(parts[0])] if origin is list else hint

@@ -28,11 +28,11 @@ from burnish.evaluate.run_comparison import (
     measured_seeds,
     training_noises,
 )
-from burnish.lineage.manifest import read_manifest
 from burnish.lineage.recipe_differences import LOSS_OPTIONS, Made, find_differences, group_recipes
 from burnish.models.fingerprint import is_same_model
 from burnish.recipe.load import recipe_from_saved
 from burnish.recipe.schema import Recipe
+from burnish.runs.description import read_manifest
 from burnish.runs.event_log import EventLog, read_events
 from burnish.runs.events import Listener
 from burnish.runs.folder import RunFolder, check_usable

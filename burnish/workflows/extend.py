@@ -17,12 +17,12 @@ from burnish.engine.checkpoint import checkpoint_path, damage_of, newest_usable
 from burnish.engine.process import ONE, Process
 from burnish.errors import BurnishError
 from burnish.lineage.chain import extended_chain
-from burnish.lineage.manifest import read_manifest
 from burnish.prepare.extension import Extension
 from burnish.prepare.first_checks import check_at_once
 from burnish.recipe.load import dump_recipe
 from burnish.recipe.names import sections
 from burnish.runs.atomic import flush, write_folder, write_json, write_json_lines, write_text
+from burnish.runs.description import read_manifest
 from burnish.runs.event_log import EventLog, flush_logs, read_events
 from burnish.runs.events import Finished, Listener, Note, Ranked, StoppedEarly
 from burnish.runs.folder import NewRun, RunFolder, can_be_resumed

@@ -21,7 +21,6 @@ from burnish.engine.loop import Loop
 from burnish.engine.schedule import cycles_of
 from burnish.errors import InputError, Interrupted
 from burnish.lineage.chain import check_start, check_whole
-from burnish.lineage.manifest import read_manifest
 from burnish.lineage.reproduction import (
     Ingredient,
     Reproduction,
@@ -37,6 +36,7 @@ from burnish.plan.compiling import compile_again
 from burnish.prepare.context import encode, open_context
 from burnish.prepare.model import rebuild_loop
 from burnish.recipe.schema import Recipe
+from burnish.runs.description import read_manifest
 from burnish.runs.event_log import EventLog, read_events
 from burnish.runs.events import Event, Listener, MicroBatchHalved, StepDone
 from burnish.runs.folder import RunFolder

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tools.attack import fuzz, hostile, kills, ranks
+from tools.attack import fuzz, hostile, keys, kills, ranks
 from tools.attack.forked import faults_of, warm_up
 from tools.attack.oddities import all_oddities
 from tools.attack.traps import KINDS
-from tools.attack.victims import COMMANDS, TRAININGS
+from tools.attack.victims import COMMANDS, RUN, TRAININGS
 
 _FEW = {"data": 6, "recipes": 3, "pictures": 1, "templates": 3, "models": 1, "runs": 3}
 _SHORT = 8
@@ -67,6 +67,15 @@ def test_a_rank_is_lost(name: str, tmp_path: Path) -> None:
 def test_damaged_inputs(tmp_path: Path) -> None:
     good = fuzz.Good(tmp_path)
     assert not [fault for kind, count in _FEW.items() for fault in fuzz.attack(good, kind, count, 7, None).faults]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", ["evaluation.json", "events.jsonl", "manifest.json", "metrics.jsonl", "views.json"])
+def test_every_key_of_a_run(file: str, tmp_path: Path) -> None:
+    folder = keys.make_runs(tmp_path)
+    given = [change for change in keys.changes(folder / RUN) if change.file == file]
+    assert len(given) > 100
+    assert not keys.attack(folder, given)
 
 
 @pytest.mark.parametrize("name", ["events are a link", "metric in the run folder", "chat template breaks out"])

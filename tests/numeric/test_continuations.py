@@ -11,8 +11,8 @@ import pytest
 
 from burnish.errors import Interrupted, RecipeError
 from burnish.inference.session import open_session
-from burnish.lineage.manifest import read_manifest
 from burnish.recipe.load import recipe_from_saved
+from burnish.runs.description import read_manifest
 from burnish.runs.event_log import read_events
 from burnish.runs.folder import RunFolder
 from burnish.workflows.evaluate import evaluate

@@ -16,10 +16,9 @@ import burnish
 from burnish.engine.checkpoint import checkpoint_path, damage_of
 from burnish.engine.schedule import learning_rate_at
 from burnish.errors import InputError, Interrupted, RecipeError
-from burnish.lineage.manifest import read_manifest
 from burnish.prepare.extension import read_extension
 from burnish.recipe.load import recipe_from_saved
-from burnish.runs.description import describe_run
+from burnish.runs.description import describe_run, read_manifest
 from burnish.runs.event_log import read_events
 from burnish.runs.folder import RunFolder, find_run, result_of
 from burnish.workflows.accept import accept

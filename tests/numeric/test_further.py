@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 
 from burnish.errors import InputError, Interrupted, ModelError, RecipeError
 from burnish.inference.session import open_session
-from burnish.lineage.manifest import read_manifest
 from burnish.recipe.load import recipe_from_saved
 from burnish.recipe.schema import Recipe
+from burnish.runs.description import read_manifest
 from burnish.runs.folder import RunFolder, find_run
 from burnish.workflows.evaluate import evaluate
 from burnish.workflows.merge import merge

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from burnish.errors import Interrupted
-from burnish.lineage.manifest import read_manifest
 from burnish.recipe.load import load_recipe
 from burnish.recipe.schema import Recipe
+from burnish.runs.description import read_manifest
 from burnish.runs.event_log import read_events
 from burnish.runs.folder import RunFolder
 from burnish.workflows.check import check

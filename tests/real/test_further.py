@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from burnish.errors import Interrupted
-from burnish.lineage.manifest import read_manifest
 from burnish.prepare.extension import read_extension
+from burnish.runs.description import read_manifest
 from burnish.runs.event_log import read_events
 from burnish.runs.folder import RunFolder
 from burnish.workflows.extend import extend

@@ -172,12 +172,15 @@ def labels(here: Path, scale: float) -> list[str]:
 
 def hundred_runs(here: Path, scale: float) -> list[str]:
     """100 runs of 20,000 steps."""
-    step = {"event": "StepDone", "total_steps": 20_000, "loss": 1.0, "seconds": 0.1, "tokens": 9, "time": 1.0}
+    from burnish.runs.events import StepDone, as_dict
+
+    step = as_dict(StepDone(1, 20_000, 0.1, 1.0, 1e-3, 0.5, 9, 9, 0.1, 1.0))
     lines = "".join(json.dumps(step | {"step": number}) + "\n" for number in range(1, int(20_000 * scale) + 1))
     for number in range(100):
         run = here / "runs" / f"run-{number}"
         run.mkdir(parents=True)
-        (run / "recipe.yaml").write_text("task: chat\nmethod: lora\n", encoding="utf-8")
+        recipe = "task: chat\nmethod: lora\nmodel: {name: model}\ndata: {path: rows.jsonl}\n"
+        (run / "recipe.yaml").write_text(recipe, encoding="utf-8")
         (run / "metrics.jsonl").write_text(lines, encoding="utf-8")
         (run / "events.jsonl").write_text('{"event": "Stage", "name": "training", "time": 1.0}\n', encoding="utf-8")
         (run / "manifest.json").write_text("{}", encoding="utf-8")
@@ -204,7 +207,7 @@ LOADS = (
     Load("3 GB of running text, checked", text, 0, None, 1_500 * _MB),
     Load("a million rows, two steps", million, 0, None, 1_200 * _MB),
     Load("10,000 labels of two rows", labels, 0, None, 700 * _MB),
-    Load("`runs` with 100 runs of 20,000 steps", hundred_runs, 0, 2.0, 200 * _MB),
+    Load("`runs` with 100 runs of 20,000 steps", hundred_runs, 0, 1.0, 200 * _MB),
 )
 
 

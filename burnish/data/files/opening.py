@@ -13,6 +13,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from burnish.errors import DataError
+from burnish.system.shell import quoted
+
+_BUFFER_BYTES = 1 << 17
+_XZ_BYTES = 256 << 20
+"""What unpacking may take; `xz -9` needs 65 MB."""
 
 
 def _open_zstd(packed: BinaryIO) -> BinaryIO:
@@ -22,14 +27,30 @@ def _open_zstd(packed: BinaryIO) -> BinaryIO:
     return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, stream)))
 
 
+def _open_xz(packed: BinaryIO) -> object:
+    """Refuses a file whose dictionary would fill the memory: one may have 4 GB, and that of `xz -9` has 64 MB."""
+    first = packed.read(_BUFFER_BYTES)
+    packed.seek(0)
+    try:
+        lzma.LZMADecompressor(memlimit=_XZ_BYTES).decompress(first, max_length=1)
+    except lzma.LZMAError as error:
+        if "limit" not in str(error).lower():
+            raise
+        raise DataError(
+            f"`{packed.name}` needs more than {_XZ_BYTES >> 20} MB of memory to be unpacked",
+            "It was packed with a dictionary of unusual size.",
+            f"If you trust it, unpack it yourself: `unxz --keep --memlimit=0 {quoted(packed.name)}`",
+        ) from error
+    return lzma.open(packed)
+
+
 COMPRESSED: dict[str, tuple[str, Callable[[BinaryIO], object]]] = {
     ".gz": ("gzip", gzip.open),
     ".bz2": ("bzip2", bz2.open),
-    ".xz": ("xz", lzma.open),
+    ".xz": ("xz", _open_xz),
     ".zst": ("zstd", _open_zstd),
 }
 """Suffixes of compressed files: the name of the format, and what opens such a file."""
-_BUFFER_BYTES = 1 << 17
 
 
 SMALL_BYTES = 128 << 20

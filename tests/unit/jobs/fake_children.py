@@ -10,6 +10,7 @@ from typing import Any
 
 from burnish.jobs.children import Child, Children
 from burnish.jobs.job import JobFolder
+from burnish.runs.events import Finished, as_dict
 
 GOOD_CHECK = {"facts": {}, "findings": [], "rows": [], "verdict": "", "blocks": False}
 
@@ -67,4 +68,4 @@ def finish_run(folder: JobFolder) -> None:
     for path in (folder.run.evaluation, folder.run.report):
         path.write_text("{}")
     with folder.run.events.open("a") as log:
-        log.write(json.dumps({"event": "Finished", "best_step": 2, "time": 5.0}) + "\n")
+        log.write(json.dumps({**as_dict(Finished(2, 3.0, 1.0, 4.0, "adapter")), "time": 5.0}) + "\n")

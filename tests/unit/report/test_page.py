@@ -16,6 +16,7 @@ from burnish.report.figures import change, counted, error_of, number
 from burnish.report.outcome import headline_of, outcome_of, verdict_of
 from burnish.report.page import report_page, style, token_page, write_pages, write_report
 from burnish.report.record import bare_place, read_record
+from burnish.runs.events import MemoryBounded, as_dict
 from burnish.runs.folder import RunFolder
 from burnish.visible import visible
 from tests.unit.report.made_run import estimate, evaluation, make_recipe, make_run
@@ -310,7 +311,8 @@ def test_a_step_that_was_not_simulated_is_shown_with_its_bound(tmp_path: Path) -
     run = make_run(tmp_path)
     events = run.events.read_text(encoding="utf-8").splitlines()
     planned = [line for line in events if '"MemoryPlanned"' in line]
-    bounded = json.dumps({"event": "MemoryBounded", "at_most": 3 * 2**30, "room": 20 * 2**30, "time": 0.0})
+    event = MemoryBounded("cpu", "lora", 4, 64, at_most=3 * 2**30, room=20 * 2**30, room_reason="free memory")
+    bounded = json.dumps({**as_dict(event), "time": 0.0})
     run.events.write_text("\n".join(bounded if line in planned else line for line in events) + "\n", encoding="utf-8")
     page = report_page(read_record(run))
     assert re.search(r"A step takes at most [\d.]+ GB, of [\d.]+ GB available, so it was not simulated\.", page)

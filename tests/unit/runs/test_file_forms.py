@@ -16,7 +16,7 @@ from burnish.runs.file_forms import EvaluationForm, ViewsForm, fault, fault_of_e
 
 STEP = as_dict(StepDone(1, 9, 0.1, float("nan"), 1e-3, 0.7, 100, 60, 0.25, 2.0))
 ESTIMATE = {"value": 1.0, "low": None, "high": 2}
-FIGURE = {"name": "loss", "base": ESTIMATE, "tuned": ESTIMATE, "difference": None}
+FIGURE = {"name": "loss", "base": ESTIMATE, "tuned": ESTIMATE, "difference": ESTIMATE}
 EVALUATION = {"rows": 3, "verdict": "The tuned model is better.", "figures": [FIGURE], "answers": [], "later": {"a": 1}}
 TOKEN = {"id": 1, "text": "a", "is_learned": True, "is_special": False}
 VIEWS = [{"place": "a:1", "passages": [{"name": "text", "tokens": [TOKEN]}]}]
@@ -67,7 +67,9 @@ def test_what_is_wrong_is_named(form: Any, value: Any, path: tuple[Any, ...], ne
     [
         ({**STEP, "step": "1"}, "`step` has a wrong value"),
         ({**STEP, "loss": [1.0]}, "`loss` has a wrong value"),
-        ({"event": "StepDone", "step": 1, "total_steps": 9}, "`loss` is missing"),
+        ({"event": "StepDone", "step": 1, "total_steps": 9, "epoch": 0.1}, "`loss` is missing"),
+        ({**STEP, "learning_rate": []}, "`learning_rate` has a wrong value"),
+        ({"event": "DataChecked", "rows": 1, "findings": [3]}, "`findings.0` has a wrong value"),
         ({"event": "Finished"}, "`best_step` is missing"),
         ({"event": "Validated", "step": 1, "loss": 1.0, "is_best": True}, "`figures` is missing"),
         ({"event": "Stage", "name": None}, "`name` has a wrong value"),
@@ -84,6 +86,6 @@ def test_a_wrong_event_ends_the_reading(event: dict[str, Any], said: str, tmp_pa
 
 
 def test_events_of_other_versions_are_read() -> None:
-    earlier = {"event": "StepDone", "step": 1, "total_steps": 9, "loss": None}
+    earlier = {name: value for name, value in STEP.items() if name != "seconds_left"}
     assert fault_of_event(earlier) == fault_of_event({"event": "Later", "step": []}) == ""
     assert fault_of_event(as_dict(Validated(1, 2.0, {"accuracy": 0.4}, True, 0.1))) == ""

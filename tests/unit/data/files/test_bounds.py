@@ -66,3 +66,13 @@ def test_a_line_that_just_fits(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b"a" * 498 + b"\n" + b"b" * 10)
     assert [len(line) for _, line in byte_lines(path, longest=500)] == [499, 10]
+
+
+def test_an_xz_file_whose_dictionary_would_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "rows.jsonl.xz"
+    path.write_bytes(lzma.compress(ROW, preset=6))
+    assert len(list(read_rows(path))) == 1, "its dictionary has 8 MB"
+    monkeypatch.setattr(opening, "_XZ_BYTES", 4 << 20)
+    with pytest.raises(DataError) as caught:
+        list(read_rows(path))
+    check_message(caught.value, {f"{tmp_path}/": ""})
