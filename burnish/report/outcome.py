@@ -108,7 +108,7 @@ def setup(record: RunRecord) -> dict[str, Any]:
     device = manifest.get("accelerator") or manifest.get("machine", {}).get("processor") or ""
     pairs = [
         ("base model", record.base),
-        ("its size", f"{model['parameters']:,} parameters, {memory_size(model['base_bytes'])}" if model else ""),
+        ("its size", _size(model) if model else ""),
         ("method", record.method),
         ("trainable", f"{model['trained_parameters']:,} parameters" if model else ""),
         ("task", record.task),
@@ -120,6 +120,11 @@ def setup(record: RunRecord) -> dict[str, Any]:
         ("made with", f"Burnish {versions.get('burnish', '?')}, torch {versions.get('torch', '?')}"),
     ]
     return {"pairs": pairs}
+
+
+def _size(model: Mapping[str, Any]) -> str:
+    parameters = f"{model['parameters']:,} parameters"
+    return f"{parameters}, {memory_size(model['base_bytes'])}" if "base_bytes" in model else parameters
 
 
 def before_after(record: RunRecord) -> dict[str, Any]:

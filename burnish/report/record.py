@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -11,10 +12,14 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from burnish.methods import method_names
+from burnish.recipe.schema import AUTO
+from burnish.runs.damage import damaged
 from burnish.runs.description import data_in_words, describe_run
 from burnish.runs.event_log import read_events
 from burnish.runs.file_forms import EvaluationForm, ExportForm, ViewsForm, completed, fault
 from burnish.runs.folder import RunFolder
+from burnish.tasks import task_names
 from burnish.visible import parse_json
 
 _REJECTED_READ = 50
@@ -128,6 +133,7 @@ def read_record(folder: RunFolder) -> RunRecord:
         DamagedRun: recipe, manifest or logs cannot be read.
     """
     found = describe_run(folder)
+    _check_known(folder, found["recipe"])
     metrics = read_events(folder.metrics)
     rejected, num_rejected = _read_rejected(folder.rejected)
     return RunRecord(
@@ -146,6 +152,13 @@ def read_record(folder: RunFolder) -> RunRecord:
         exports=[one for path in folder.exports if (one := _read_form(path, ExportForm)) and one["files"]],
         kept=found["kept"],
     )
+
+
+def _check_known(folder: RunFolder, recipe: Mapping[str, Any]) -> None:
+    """Raises DamagedRun for a task or a method that this version does not have."""
+    for option, known in (("task", task_names()), ("method", method_names())):
+        if recipe[option] not in (*known, AUTO):
+            raise damaged(folder.recipe, f"this version of Burnish has no {option} `{recipe[option]}`")
 
 
 def bare_name(name: str) -> str:

@@ -208,6 +208,9 @@ def fault_of_event(event: dict[str, Any]) -> str:
 _ADDED_LATER = {"ModelReady": {"base_bytes", "fp32_bytes"}, "StepDone": {"seconds_left"}}
 """Fields without a default that the first version to log the event did not have."""
 
+_FINITE = {"seconds", "predicted", "measured", "tokens_per_second"}
+"""Figures that were measured or planned, and always are numbers."""
+
 
 @cache
 def _event_form(kind: str) -> type[BaseModel] | None:
@@ -222,7 +225,8 @@ def _event_form(kind: str) -> type[BaseModel] | None:
             field.default is field.default_factory is dataclasses.MISSING
             and field.name not in _ADDED_LATER.get(kind, ())
         )
-        fields[field.name] = (_logged(hints[field.name]), ... if is_needed else None)
+        hint = hints[field.name] if field.name in _FINITE else _logged(hints[field.name])
+        fields[field.name] = (hint, ... if is_needed else None)
     return create_model(kind, __base__=Form, **fields)
 
 

@@ -187,7 +187,9 @@ def _be_child(work: Callable[[], int], folder: Path, output: int) -> None:
         sys.stdin = io.StringIO()
         sys.stdout, sys.stderr = (os.fdopen(stream, "w", encoding="utf-8", closefd=False) for stream in (1, 2))
         os.chdir(folder)
-        limit = _address_space() + _MORE_BYTES
+        limit, outer = _address_space() + _MORE_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]
+        if outer != resource.RLIM_INFINITY:  # of a child that runs this one: nothing may pass it
+            limit = min(limit, outer)
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         code = work()

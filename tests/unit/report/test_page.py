@@ -16,6 +16,7 @@ from burnish.report.figures import change, counted, error_of, number
 from burnish.report.outcome import headline_of, outcome_of, verdict_of
 from burnish.report.page import report_page, style, token_page, write_pages, write_report
 from burnish.report.record import bare_place, read_record
+from burnish.runs.damage import DamagedRun
 from burnish.runs.events import MemoryBounded, as_dict
 from burnish.runs.folder import RunFolder
 from burnish.visible import visible
@@ -137,6 +138,23 @@ def test_a_run_that_was_interrupted_says_so(tmp_path: Path) -> None:
     assert "it did not run as planned" in page.text
     assert {given["id"] for tag, given in page.tags if tag == "section"} == SECTIONS
     assert "kept: step 30" in page.text
+
+
+@pytest.mark.parametrize("option", ["task", "method"])
+def test_what_this_version_does_not_know_is_named(option: str, tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    text = run.recipe.read_text(encoding="utf-8")
+    run.recipe.write_text(re.sub(rf"^{option}: .*$", f"{option}: later", text, flags=re.MULTILINE), encoding="utf-8")
+    with pytest.raises(DamagedRun, match="is damaged") as caught:
+        read_record(run)
+    assert f"this version of Burnish has no {option} `later`" in caught.value.why
+
+
+def test_a_model_whose_size_an_earlier_version_did_not_log(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    text = run.events.read_text(encoding="utf-8")
+    run.events.write_text(text.replace('"base_bytes": 4000, ', ""), encoding="utf-8")
+    assert "1,000 parameters<" in report_page(read_record(run))
 
 
 @pytest.mark.parametrize("left", [(), ("metrics",), ("events",), ("evaluation",), ("manifest",), ("views",), ("all",)])

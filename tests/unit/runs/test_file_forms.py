@@ -69,6 +69,7 @@ def test_what_is_wrong_is_named(form: Any, value: Any, path: tuple[Any, ...], ne
         ({**STEP, "loss": [1.0]}, "`loss` has a wrong value"),
         ({"event": "StepDone", "step": 1, "total_steps": 9, "epoch": 0.1}, "`loss` is missing"),
         ({**STEP, "learning_rate": []}, "`learning_rate` has a wrong value"),
+        ({**STEP, "seconds": None}, "`seconds` has a wrong value"),
         ({"event": "DataChecked", "rows": 1, "findings": [3]}, "`findings.0` has a wrong value"),
         ({"event": "Finished"}, "`best_step` is missing"),
         ({"event": "Validated", "step": 1, "loss": 1.0, "is_best": True}, "`figures` is missing"),
@@ -87,5 +88,7 @@ def test_a_wrong_event_ends_the_reading(event: dict[str, Any], said: str, tmp_pa
 
 def test_events_of_other_versions_are_read() -> None:
     earlier = {name: value for name, value in STEP.items() if name != "seconds_left"}
+    model = {"event": "ModelReady", "name": "a", "method": "lora", "device": "cpu", "precision": "fp32"}
+    assert fault_of_event({**model, "parameters": 9, "trained_parameters": 1}) == ""
     assert fault_of_event(earlier) == fault_of_event({"event": "Later", "step": []}) == ""
     assert fault_of_event(as_dict(Validated(1, 2.0, {"accuracy": 0.4}, True, 0.1))) == ""
