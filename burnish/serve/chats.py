@@ -50,6 +50,8 @@ async def open_chat(models: Models, form: ChatForm) -> Chat:
     asked, manners = [], []
     for number in range(form.n or 1):
         reader = predictor.reader(ids, bool(form.usable_tools))
+        if form.stream:
+            reader.stream_calls()
         guide = await asyncio.to_thread(_guide, served, form, reader.tag)
         asked.append(asked_of(served, form, ids, number, guide, "messages", inputs))
         manners.append(Manner(form.stops, reader, form.is_one_call))
@@ -168,8 +170,8 @@ async def stream_chat(models: Models, form: ChatForm) -> AsyncGenerator[str, Non
         logprobs = _logprobs(chat.served, piece.tokens) if form.logprobs and piece.tokens else None
         deltas = list[dict[str, Any]]()
         for part in piece.parts:
+            num_calls[number] += bool(part.name)
             deltas.append(_delta(part, num_calls[number]))
-            num_calls[number] += "tool_calls" in deltas[-1]
         for place, delta in enumerate(deltas or ([{"content": ""}] if logprobs else [])):
             yield _chunk(begin, number, delta, form, logprobs if place == 0 else None)
         if piece.reason:
@@ -180,11 +182,12 @@ async def stream_chat(models: Models, form: ChatForm) -> AsyncGenerator[str, Non
 
 
 def _delta(part: Part, num_calls: int) -> dict[str, Any]:
-    """What a part adds to an answer that has had so many calls."""
+    """What a part adds to an answer that has had so many calls, this one included."""
     from burnish.data.chat.reading import CALL, THOUGHT
 
     if part.kind == CALL:
-        return {"tool_calls": [{"index": num_calls, **_call(part)}]}
+        call = _call(part) if part.name else {"function": {"arguments": part.text}}
+        return {"tool_calls": [{"index": num_calls - 1, **call}]}
     return {"reasoning_content" if part.kind == THOUGHT else "content": part.text}
 
 

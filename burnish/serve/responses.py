@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -16,6 +16,9 @@ from burnish.serve.answers import Models, together
 from burnish.serve.chats import Chat, open_chat
 from burnish.serve.delivery import streamed, whole
 from burnish.serve.response_forms import ResponseForm, TextFormat
+
+if TYPE_CHECKING:
+    from burnish.data.chat.reading import Part
 
 _Event = tuple[str, dict[str, Any]]
 
@@ -65,7 +68,7 @@ async def _events(models: Models, chat: Chat, growing: Growing) -> AsyncGenerato
     async for _, piece in together(models, chat.served, chat.asked, chat.manners):
         growing.num_tokens += len(piece.tokens)
         for part in piece.parts:
-            for event in growing.add(part.kind, part.text, part.name):
+            for event in growing.add(part):
                 yield event
         if piece.reason is not None:
             growing.reason = piece.reason
@@ -86,11 +89,11 @@ class Growing:
     _id: str = field(default_factory=lambda: f"resp_{uuid.uuid4().hex}")
     _created: int = field(default_factory=lambda: int(time.time()))
 
-    def add(self, kind: str, text: str, name: str) -> Iterator[_Event]:
+    def add(self, part: Part) -> Iterator[_Event]:
         """Adds a part of the answer."""
+        kind, text = part.kind, part.text
         if kind == "call":
-            yield from self.close()
-            yield from self._call(text, name)
+            yield from self._call(part)
             return
         if kind != self._open:
             yield from self.close()
@@ -102,8 +105,12 @@ class Growing:
         """Finishes the last item."""
         if not self._open:
             return
-        text = {"text": self._part["text"], **self._extras}
-        yield f"response.{self._name}.done", {**self._place, **text}
+        if self._open == "call":
+            named = {key: self.items[-1][key] for key in ("name", "arguments")}
+            yield "response.function_call_arguments.done", {**self._item, **named}
+        else:
+            text = {"text": self._part["text"], **self._extras}
+            yield f"response.{self._name}.done", {**self._place, **text}
         if self._open == "words":
             yield "response.content_part.done", {**self._place, "part": self._part}
         is_cut = self.reason == "length"
@@ -123,14 +130,17 @@ class Growing:
             yield "response.content_part.added", {**self._place, "part": dict(part)}
         self.items[-1]["content"].append(part)
 
-    def _call(self, arguments: str, name: str) -> Iterator[_Event]:
-        item = {"type": "function_call", "call_id": f"call_{uuid.uuid4().hex[:24]}", "name": name, "arguments": ""}
-        yield self._added(item, "fc")
-        place = {key: self._place[key] for key in ("item_id", "output_index")}
-        yield "response.function_call_arguments.delta", {**place, "delta": arguments}
-        yield "response.function_call_arguments.done", {**place, "name": name, "arguments": arguments}
-        self.items[-1] |= {"arguments": arguments, "status": "completed"}
-        yield "response.output_item.done", {"output_index": len(self.items) - 1, "item": self.items[-1]}
+    def _call(self, part: Part) -> Iterator[_Event]:
+        if part.name:
+            yield from self.close()
+            item = {"type": "function_call", "call_id": f"call_{uuid.uuid4().hex[:24]}", "name": part.name}
+            yield self._added({**item, "arguments": ""}, "fc")
+            self._open = "call"
+        if part.text:
+            self.items[-1]["arguments"] += part.text
+            yield "response.function_call_arguments.delta", {**self._item, "delta": part.text}
+        if part.is_whole:
+            yield from self.close()
 
     def _added(self, item: dict[str, Any], prefix: str) -> _Event:
         self.items.append({"id": f"{prefix}_{uuid.uuid4().hex}", "status": "in_progress", **item})
@@ -150,8 +160,12 @@ class Growing:
         return {"logprobs": []} if self._open == "words" else {}
 
     @property
+    def _item(self) -> dict[str, Any]:
+        return {"item_id": self.items[-1]["id"], "output_index": len(self.items) - 1}
+
+    @property
     def _place(self) -> dict[str, Any]:
-        return {"item_id": self.items[-1]["id"], "output_index": len(self.items) - 1, "content_index": 0}
+        return {**self._item, "content_index": 0}
 
     def response(self, num_asked: int | None) -> dict[str, Any]:
         """The object.

@@ -112,10 +112,10 @@ async def write(engine: Engine, served: Served, asked: Asked, manner: Manner) ->
                 parts, tokens, reason = reader.add(stop.add(decoder.add(found.id))), [found], None
                 if stop.is_found:
                     parts, reason = [*parts, *reader.end()], "stop"
-            called = [number for number, part in enumerate(parts) if part.kind == CALL]
-            has_called = has_called or bool(called)
-            if called and manner.is_one_call:
-                parts, reason = parts[: called[0] + 1], "stop"
+            has_called = has_called or any(part.kind == CALL for part in parts)
+            whole = [number for number, part in enumerate(parts) if part.kind == CALL and part.is_whole]
+            if whole and manner.is_one_call:
+                parts, reason = parts[: whole[0] + 1], "stop"
             yield Piece(parts, tokens, "tool_calls" if has_called and reason == "stop" else reason)
             if reason is not None:
                 return

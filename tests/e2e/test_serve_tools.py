@@ -79,15 +79,20 @@ def ask(server: Server, **options: Any) -> Any:
 
 def streamed(server: Server, **options: Any) -> tuple[dict[str, Any], str]:
     """The message that a stream adds up to, and the reason for its end."""
-    message: dict[str, Any] = {"content": "", "thought": "", "calls": []}
+    message: dict[str, Any] = {"content": "", "thought": "", "calls": [], "pieces": 0}
     reason = ""
     for chunk in ask(server, stream=True, **options):
         choice = chunk.choices[0]
         message["content"] += choice.delta.content or ""
         message["thought"] += getattr(choice.delta, "reasoning_content", None) or ""
         for call in choice.delta.tool_calls or []:
-            assert (call.index, call.type) == (len(message["calls"]), "function")
-            message["calls"].append((call.function.name, call.function.arguments))
+            if call.function.name:
+                assert (call.index, call.type, bool(call.id)) == (len(message["calls"]), "function", True)
+                message["calls"].append((call.function.name, call.function.arguments))
+            else:
+                name, arguments = message["calls"][call.index]
+                message["calls"][call.index] = (name, arguments + call.function.arguments)
+                message["pieces"] += 1
         reason = choice.finish_reason or reason
     return message, reason
 
@@ -103,6 +108,7 @@ def test_a_call_is_an_object_with_an_id(served: dict[str, Served]) -> None:
         message, reason = streamed(server, tools=[WEATHER, NOW])
         assert reason == "tool_calls"
         assert message["content"] == "Let me see."
+        assert message["pieces"] > 10, "arguments are not held back"
         assert message["calls"] == [(call.function.name, call.function.arguments) for call in calls]
         (one,) = ask(server, tools=[WEATHER], parallel_tool_calls=False).choices[0].message.tool_calls
         assert json.loads(one.function.arguments)["city"] == "Rome"

@@ -102,6 +102,43 @@ def read_call(text: str, head: re.Pattern[str]) -> Call | None:
     return Call(found["name"], text[begin:end], end) if isinstance(arguments, dict) else None
 
 
+class ArgumentScan:
+    """Finds the end of a call's arguments while they are written, by their braces. Whether they are JSON would be known
+    only at the end."""
+
+    def __init__(self) -> None:
+        self._depth, self._in_string, self._is_escaped = 0, False, False
+        self.is_whole = False
+
+    def take(self, text: str) -> int:
+        """How many of the next characters are arguments; all of them until they are whole."""
+        for number, letter in enumerate(text):
+            if self._in_string:
+                self._in_string = self._is_escaped or letter != '"'
+                self._is_escaped = letter == "\\" and not self._is_escaped
+            elif letter == '"':
+                self._in_string = True
+            elif letter in "{[":
+                self._depth += 1
+            elif letter in "}]":
+                self._depth -= 1
+                if self._depth == 0:
+                    self.is_whole = True
+                    return number + 1
+        return len(text)
+
+
+def begun_call(text: str, head: re.Pattern[str]) -> re.Match[str] | None:
+    """The head of the call at the beginning of a text, once its arguments have begun, too.
+
+    Args:
+        text: that begins with the head of a call.
+        head: `first` or `next` of a form.
+    """
+    found = head.match(text)
+    return found if found is not None and text[found.end() : found.end() + 1] == "{" else None
+
+
 def agree(text: str, part: str) -> bool:
     """Whether a text begins with a part of a form, or may do so once it is longer; blanks count for nothing."""
     given, wanted = "".join(text.split()), "".join(part.split())

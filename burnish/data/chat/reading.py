@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
-from burnish.data.chat.calls import CallForm, agree, read_call
+from burnish.data.chat.calls import ArgumentScan, CallForm, agree, begun_call, read_call
 from burnish.data.chat.probe import THOUGHT_TAGS
 
 THOUGHT, WORDS, CALL = "thought", "words", "call"
@@ -20,12 +21,17 @@ class Part(NamedTuple):
     text: str
     """For a call its arguments: JSON, as they are written."""
     name: str = ""
-    """Of the function that is called."""
+    """Of the function that is called; empty for more arguments of the call before."""
+    is_whole: bool = True
+    """Whether nothing more of this call follows."""
 
 
 class AnswerReader:
     """Takes the text of one answer apart, as it comes. What may begin a thought's tag or a call is held back until that
     is clear; a call is one part, once it is whole. What only looks like a call is words.
+
+    With `stream_calls`, a call is handed on as it is written: its name, then its arguments. Then what is cut off, or
+    is no JSON within its braces, has been handed on as a call.
 
     Args:
         tag: that closes the thought which the prompt has opened; empty if it has not.
@@ -44,8 +50,13 @@ class AnswerReader:
         self.tag, self.kept_ids = tag, kept_ids
         self._tag, self._form, self._held = tag, form, ""
         self._step = self._thought if tag else self._beginning if reads_thoughts else self._words
+        self._is_streaming, self._scan = False, ArgumentScan()
         self._after_tag = bool(tag)
         """Whether line breaks that come now belong to a tag."""
+
+    def stream_calls(self) -> None:
+        """From now on, calls are handed on as they are written."""
+        self._is_streaming = True
 
     def add(self, text: str) -> list[Part]:
         """The parts that are clear with this text."""
@@ -64,7 +75,7 @@ class AnswerReader:
                 self._after_tag = not self._held
             before = len(self._held), self._step
             part = self._step(is_last) if self._held else None
-            if part is not None and part.text:
+            if part is not None and (part.text or part.name):
                 parts.append(part)
             if before == (len(self._held), self._step):
                 return parts
@@ -111,23 +122,42 @@ class AnswerReader:
 
     def _first_call(self, is_last: bool) -> Part | None:
         assert self._form is not None
-        call = read_call(self._held, self._form.first)
+        call = self._call(self._form.first)
         if call is not None:
-            self._take(call.end)
-            self._step = self._after_call
-            return Part(CALL, call.arguments, call.name)
+            return call
         if is_last:  # it only began like a call, or was cut off
             return Part(WORDS, self._take(len(self._held)))
         return None
+
+    def _call(self, head: re.Pattern[str]) -> Part | None:
+        """The call that the held text begins with, or its beginning where calls are handed on as they are written."""
+        if self._is_streaming:
+            begun = begun_call(self._held, head)
+            if begun is None:
+                return None
+            self._take(begun.end())
+            self._step, self._scan = self._arguments, ArgumentScan()
+            return Part(CALL, "", begun["name"], is_whole=False)
+        call = read_call(self._held, head)
+        if call is None:
+            return None
+        self._take(call.end)
+        self._step = self._after_call
+        return Part(CALL, call.arguments, call.name)
+
+    def _arguments(self, is_last: bool) -> Part:
+        taken = self._take(self._scan.take(self._held))
+        if self._scan.is_whole:
+            self._step = self._after_call
+        return Part(CALL, taken, is_whole=self._scan.is_whole)
 
     def _after_call(self, is_last: bool) -> Part | None:
         form = self._form
         assert form is not None
         if form.next is not None and form.joint is not None:
-            call = read_call(self._held, form.next)
+            call = self._call(form.next)
             if call is not None:
-                self._take(call.end)
-                return Part(CALL, call.arguments, call.name)
+                return call
             if not is_last and agree(self._held, form.joint):
                 return None
         ended = form.ends.match(self._held)

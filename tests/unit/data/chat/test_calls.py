@@ -112,6 +112,47 @@ def test_calls_are_read_as_the_template_writes_them(name: str) -> None:
             assert joined(parts, "words") == "", "nothing of the form is left"
 
 
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_a_call_is_handed_on_as_it_is_written(name: str) -> None:
+    chat = ChatFormat(TEMPLATES[name]())
+    form = chat.call_form
+    assert form is not None
+    for number in (1, 2) if form.joint else (1,):
+        text = written(chat, conversation(number))
+        for size in (1, 3, 1000):
+            reader = chat.reader([], with_calls=True)
+            reader.stream_calls()
+            parts = read(reader, text, size)
+            whole = [part for part in read(chat.reader([], with_calls=True), text, 1000) if part.kind == "call"]
+            calls: list[list[Part]] = []
+            for part in parts:
+                assert part.kind == "call", "nothing of the form is left"
+                if part.name:
+                    calls.append([])
+                calls[-1].append(part)
+            assert [(call[0].name, "".join(part.text for part in call)) for call in calls] == [
+                (call.name, call.text) for call in whole
+            ]
+            assert [[part.is_whole for part in call] for call in calls] == [
+                [False] * (len(call) - 1) + [True] for call in calls
+            ]
+            assert len(parts) > 20 or size > 1, "the arguments are not held back"
+
+
+def test_a_streamed_call_that_is_cut_off_or_none() -> None:
+    chat = ChatFormat(styles.chatml())
+    for text, parts in (
+        ('<tool_call>\n{"name": "now", "arguments": {"a": "}', [("", "now"), ('{"a": "}', "")]),
+        ('<tool_call>\n{"name": "now", "arguments": [1]}', [('<tool_call>\n{"name": "now", "arguments": [1]}', "")]),
+        ('<tool_call>\n{"name": "no', [('<tool_call>\n{"name": "no', "")]),
+    ):
+        reader = chat.reader([], with_calls=True)
+        reader.stream_calls()
+        found = read(reader, text, 1000)
+        assert [(part.text, part.name) for part in found] == parts
+        assert not found[-1].is_whole or found[-1].kind == "words"
+
+
 def test_the_forms_that_are_found() -> None:
     assert ChatFormat(styles.chatml()).call_form == CallForm(
         '<tool_call>\n{"name": "', '", "arguments": ', "}\n</tool_call>", '}\n</tool_call>\n<tool_call>\n{"name": "'
