@@ -70,20 +70,11 @@ def predict(session: Session, data: str, out: Path, choices: Choices, listeners:
         MachineError: the disk is full.
     """
 
-    def emit(event: Event) -> None:
-        for listener in listeners:
-            listener(event)
-
-    answers = make_answers(session, choices)
-    found = find_sources(data, columns=answers.columns)
-    for note in found.notes:
-        emit(Note(note))
-    sources = all_sources(found)
-    _check_kept(sources, choices.keep)
+    emit, answers = _emitter(listeners), make_answers(session, choices)
+    sources, total = _found(
+        data, answers, choices.keep, " `--keep COLUMN` copies a column of the data into `given`.", emit
+    )
     origin = {"model": _model_of(session), "data": _hash_of(sources), **asdict(choices)}
-    total, unused = _survey(sources, answers, choices.keep)
-    if unused:
-        emit(Note(f"Not used: {quoted(unused)}. `--keep COLUMN` copies a column of the data into `given`."))
     lines = PartialLines(out, origin, PART_ROWS)
     with lines.opened():
         resumed = lines.done
@@ -104,6 +95,49 @@ def predict(session: Session, data: str, out: Path, choices: Choices, listeners:
         number = "1 row is" if num_cut == 1 else f"{num_cut:,} rows are"
         emit(Warned(f"{number} longer than the context; how many tokens were not used is in `{LEFT_OUT}`."))
     return Predicted(str(out), total, len(failed), num_cut, min(total, resumed * PART_ROWS))
+
+
+_KEEP = " `--keep COLUMN` copies a column of the data into `given`."
+
+
+def predict_rows(session: Session, data: str, choices: Choices, listeners: Iterable[Listener] = ()) -> list[Answer]:
+    """What `predict` writes for every row, without its number.
+
+    Args:
+        session: with the model.
+        data: a file, a folder or a hub dataset; of several splits all rows, those for training first.
+        choices: how rows are answered.
+        listeners: receive every event.
+
+    Raises:
+        DataError: the data cannot be read.
+    """
+    answers = make_answers(session, choices)
+    sources, _ = _found(data, answers, choices.keep, "", _emitter(listeners))
+    return [one for number, rows in enumerate(parts_of(sources)) for one in answers.predict(rows, number)]
+
+
+def _emitter(listeners: Iterable[Listener]) -> Listener:
+    heard = tuple(listeners)
+
+    def emit(event: Event) -> None:
+        for listener in heard:
+            listener(event)
+
+    return emit
+
+
+def _found(data: str, answers: RowAnswers, keep: Sequence[str], hint: str, emit: Listener) -> tuple[list[Source], int]:
+    """The sources of some data, and the number of their rows; what is unused is named, with a hint."""
+    found = find_sources(data, columns=answers.columns)
+    for note in found.notes:
+        emit(Note(note))
+    sources = all_sources(found)
+    _check_kept(sources, keep)
+    total, unused = _survey(sources, answers, keep)
+    if unused:
+        emit(Note(f"Not used: {quoted(unused)}.{hint}"))
+    return sources, total
 
 
 def _numbered(

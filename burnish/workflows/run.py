@@ -96,7 +96,14 @@ class Run:
         """The tuned model's answer to the last of several turns."""
         return self._loaded().chat(messages, max_new_tokens, temperature)
 
-    def predict(self, data: Any, max_new_tokens: int = 256, temperature: float = 0.0, seed: int = 0) -> list[Answer]:
+    def predict(
+        self,
+        data: Any,
+        max_new_tokens: int = 256,
+        temperature: float = 0.0,
+        seed: int = 0,
+        listeners: Iterable[Listener] = (),
+    ) -> list[Answer]:
         """What the tuned model predicts for each row, whose answers or labels, if it has any, are not used.
 
         Args:
@@ -104,19 +111,17 @@ class Run:
             max_new_tokens: maximum length of an answer.
             temperature: 0 for the most likely answers.
             seed: of what is drawn otherwise.
+            listeners: receive every event, such as the names of columns that are not used.
 
         Returns:
             Per row a dict as `burnish predict` writes it, without the number of the row. One with `error` alone is of a
             row for which nothing can be predicted.
         """
         from burnish.data.files.given import is_given, store_given
-        from burnish.data.files.sources import find_sources
-        from burnish.workflows.predict import Choices, all_sources, make_answers, parts_of
+        from burnish.workflows.predict import Choices, predict_rows
 
-        answers = make_answers(self._loaded(), Choices(max_new_tokens, temperature, seed))
         name = str(store_given(data) if is_given(data) else data)
-        sources = all_sources(find_sources(name, columns=answers.columns))
-        return [one for number, rows in enumerate(parts_of(sources)) for one in answers.predict(rows, number)]
+        return predict_rows(self._loaded(), name, Choices(max_new_tokens, temperature, seed), listeners)
 
     def accept(self, answers: int = 200, listeners: Iterable[Listener] = ()) -> Run:
         """Makes a checkpoint, opened as `RUN@STEP`, the result of its run, like `burnish accept`; returns the run.

@@ -114,7 +114,10 @@ def test_answers_are_those_of_generate(runs: Path, here: Path, burnish: Burnish)
     drawn = [burnish(f"predict whole asked.jsonl {name}.jsonl --temperature 1 --seed 3") for name in ("a", "b")]
     assert [one.code for one in drawn] == [0, 0]
     assert (here / "a.jsonl").read_bytes() == (here / "b.jsonl").read_bytes()
-    said = burnish_api.load_run("whole").predict([{"prompt": asked[0]}], max_new_tokens=8)
+    heard: list[Any] = []
+    rows = [{"prompt": asked[0], "page": 3}]
+    said = burnish_api.load_run("whole").predict(rows, max_new_tokens=8, listeners=[heard.append])
+    assert [event.text for event in heard] == ["Not used: `page`."]
     assert said == [{"answer": found[0]["answer"], "is_cut": found[0]["is_cut"]}]
 
 
