@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from burnish.report.figures import counted
 from burnish.studio.answering import TUNED, Models
 from burnish.studio.collected import CORRECTIONS
 from burnish.studio.curves import histogram, shortened
-from burnish.studio.parts import Part, button, choice, group, loading, markup, notice, part, prose, text_area
+from burnish.studio.marked_text import entity_labels, marked, read_marks
+from burnish.studio.parts import Part, button, choice, field, group, loading, markup, notice, part, prose, text_area
 
 _ROUTES = {
     "labels": "/v1/classify",
@@ -35,7 +38,7 @@ class Predictions:
     Args:
         models: of the run.
         kind: of its prediction.
-        is_pair: whether it reads two texts.
+        shape: of the rows that it was trained on.
         labels: that it may give.
         examples: texts to begin with.
         keep: receives the kind and the row of a correction.
@@ -45,13 +48,15 @@ class Predictions:
         self,
         models: Models,
         kind: str,
-        is_pair: bool,
+        shape: str,
         labels: Sequence[str],
         examples: Sequence[str],
         keep: Callable[[str, dict[str, Any]], None],
     ) -> None:
         self._models, self._kind, self._labels, self._keep = models, kind, labels, keep
+        is_pair = shape.endswith("pair")
         self._names = ("question", "context") if kind == "passage" else ("text_1", "text_2") if is_pair else ("input",)
+        self._learns_numbers = shape.startswith("scored")
         self._texts: dict[str, str] = dict.fromkeys(self._names, "")
         part("h2", "Try it")
         with group("halves"):
@@ -96,7 +101,12 @@ class Predictions:
             if "error" in found:
                 notice(str(found["error"].get("message", "")), "bad", "alert")
                 return
-            shown = {"labels": self._labelled, "number": _scored, "entities": _tagged, "passage": _answered}
+            shown = {
+                "labels": self._labelled,
+                "number": self._scored,
+                "entities": self._tagged,
+                "passage": self._answered,
+            }
             shown.get(self._kind, _filled)(found, asked)
 
     def _labelled(self, found: Mapping[str, Any], asked: Mapping[str, str]) -> None:
@@ -107,28 +117,106 @@ class Predictions:
             histogram("Probabilities in percent", [(name, round(100 * share)) for name, share in ranked[:_MOST_BARS]])
         )
         prose("Probabilities in percent.", "help")
-        if len(self._names) == 1 and self._labels:
-            choice("If that is wrong, choose the right label", lambda label: self._correct(asked["input"], label),
+        if self._labels:
+            choice("If that is wrong, choose the right label",
+                   lambda label: label and self._correct({**_columns(asked), "label": label}, f"the label “{label}”"),
                    {"": "it is right", **{one: one for one in self._labels}}, "")  # fmt: skip
 
-    def _correct(self, text: str, label: str) -> None:
-        if label:
-            self._keep(CORRECTIONS, {"text": text, "label": label})
-            with self._shown:
-                notice(f"Kept as a row with the label “{label}”.", "good", "status")
+    def _scored(self, found: Mapping[str, Any], asked: Mapping[str, str]) -> None:
+        score = found["data"][0]["score"]
+        part("h3", f"{score:.3f}")
+        prose("In the unit of the training rows.", "help")
+
+        def keep(text: str) -> str:
+            try:
+                right = float(text.strip())
+            except ValueError:
+                right = math.nan
+            if not math.isfinite(right):
+                return f"“{text}” is not a number. Write one, such as {score:.1f}."
+            self._correct({**_columns(asked), "score": right}, f"the number {right:g}")
+            return ""
+
+        if self._learns_numbers:  # and not from which of two answers is better
+            self._asks("If that is wrong, write the right number", "", keep)
+
+    def _tagged(self, found: Mapping[str, Any], asked: Mapping[str, str]) -> None:
+        """The text with its entities marked."""
+        entities, labels = found["data"][0]["entities"], entity_labels(self._labels)
+        _show_entities(asked["input"], entities)
+        if not entities:
+            prose("Nothing in this text is marked.", "help")
+
+        def keep(text: str) -> str:
+            row = read_marks(text, labels)
+            if row["text"].strip() != asked["input"].strip():
+                return "Apart from the marks, the text is not the same. Change marks alone, such as [Anna](PER)."
+            self._correct(row, counted(len(row["entities"]), "mark"))
+            return ""
+
+        help_ = f"If that is wrong, mark it right: [words](label), with the labels {', '.join(labels)}"
+        self._asks(help_, marked(asked["input"], entities), keep, is_long=True)
+
+    def _answered(self, found: Mapping[str, Any], asked: Mapping[str, str]) -> None:
+        """The text with the passage that answers the question."""
+        text, start, end = asked["context"], found["start"], found["end"]
+        if end <= start:
+            part("h3", "The text has no answer")
+        else:
+            part("h3", text[start:end])
+            with group("said"):
+                for piece, kind in ((text[:start], "span"), (text[start:end], "mark"), (text[end:], "span")):
+                    if piece:
+                        part(kind, piece)
+
+        def keep(passage: str) -> str:
+            begin = text.find(passage)
+            if begin < 0:
+                return (
+                    "These words do not stand in the text. Copy them from it, or leave the field empty for no answer."
+                )
+            answers = {"text": [passage], "answer_start": [begin]} if passage else {"text": [], "answer_start": []}
+            self._correct({**asked, "answers": answers}, f"the answer “{passage}”" if passage else "no answer")
+            return ""
+
+        self._asks("If that is wrong, copy the right passage; leave it empty for no answer", text[start:end], keep)
+
+    def _asks(self, title: str, text: str, keep: Callable[[str], str], is_long: bool = False) -> None:
+        """A field for what is right, and what is wrong with it.
+
+        Args:
+            title: of the field.
+            text: to begin with.
+            keep: takes what was written, and returns why it cannot be kept; empty if it was.
+            is_long: whether there is room for several lines.
+        """
+        written = {"text": text}
+        (text_area if is_long else field)(title, lambda new: written.update(text=new), text, live=True)
+        button("Keep it", lambda: refused(keep(written["text"])), "small", id="keep")
+        said = part("div", role="alert")
+
+        def refused(why: str) -> None:
+            said.clear()
+            if why:
+                with said:
+                    notice(why, "bad")
+
+    def _correct(self, row: dict[str, Any], what: str) -> None:
+        self._keep(CORRECTIONS, row)
+        with self._shown:
+            notice(f"Kept as a row with {what}.", "good", "status")
 
 
-def _scored(found: Mapping[str, Any], asked: Mapping[str, str]) -> None:
-    part("h3", f"{found['data'][0]['score']:.3f}")
-    prose("In the unit of the training rows.", "help")
+def _columns(asked: Mapping[str, str]) -> dict[str, str]:
+    """The texts of a request as columns of a row."""
+    texts = list(asked.values())
+    return {"text": texts[0]} if len(texts) == 1 else dict(zip(("sentence1", "sentence2"), texts, strict=True))
 
 
-def _tagged(found: Mapping[str, Any], asked: Mapping[str, str]) -> None:
-    """The text with its entities marked."""
-    text, place = asked["input"], 0
-    entities = sorted(found["data"][0]["entities"], key=lambda one: one["start"])
+def _show_entities(text: str, entities: Iterable[Mapping[str, Any]]) -> None:
+    place = 0
     with group("said"):
-        for one in entities:
+        for one in sorted(entities, key=lambda one: one["start"]):
             if one["start"] < place:
                 continue
             if one["start"] > place:
@@ -139,21 +227,6 @@ def _tagged(found: Mapping[str, Any], asked: Mapping[str, str]) -> None:
             place = one["end"]
         if place < len(text):
             part("span", text[place:])
-    if not entities:
-        prose("Nothing in this text is marked.", "help")
-
-
-def _answered(found: Mapping[str, Any], asked: Mapping[str, str]) -> None:
-    """The text with the passage that answers the question."""
-    text, start, end = asked["context"], found["start"], found["end"]
-    if end <= start:
-        part("h3", "The text has no answer")
-        return
-    part("h3", text[start:end])
-    with group("said"):
-        for piece, kind in ((text[:start], "span"), (text[start:end], "mark"), (text[end:], "span")):
-            if piece:
-                part(kind, piece)
 
 
 def _filled(found: Mapping[str, Any], asked: Mapping[str, str]) -> None:

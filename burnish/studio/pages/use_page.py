@@ -90,8 +90,8 @@ def _show(models: Models, record: RunRecord, task: dict[str, Any], collected: Co
         Chat(models, bool(task["reads_turns"]), bool(task["takes_pictures"]), collected.add)
     else:
         examples = [str(one["prompt"]) for one in record.evaluation.get("answers", ())][:3]
-        is_pair = str(record.last("DataReady").get("shape", "")).endswith("pair")
-        Predictions(models, task["predicts"], is_pair, record.labels, examples, collected.add)
+        shape = str(record.last("DataReady").get("shape", ""))
+        Predictions(models, task["predicts"], shape, record.labels, examples, collected.add)
     with details("Serve it to other programs"):
         prose("While this page is in use, the same models answer with OpenAI's interface at this address.")
         facts([("address", f"{models.address}/v1"), ("models", "tuned and base")])

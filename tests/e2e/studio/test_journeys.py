@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import expect
@@ -91,32 +93,88 @@ def test_a_chat_is_trained_compared_rated_and_exported(studio: Studio, new_tab: 
     tab.check(studio.address)
 
 
+@dataclass(frozen=True)
+class Tried:
+    """A model that does not write: what it is asked, and how it is corrected."""
+
+    task: str
+    example: int
+    epochs: str
+    asked: dict[str, str]
+    shown: str
+    wrong: str
+    right: str
+    row: dict[str, Any]
+
+
 @pytest.mark.parametrize(
-    ("example", "epochs", "asked", "shown"),
+    "tried",
     [
-        (3, "0.2", {"Text": "Anna Miller met Tom in Berlin."}, ".said"),
-        (5, "0.3", {"Question": "Who came?", "Text": "Anna came on Monday."}, "#content h3"),
-        (6, "0.5", {"Text": "I am very happy with it."}, "#content h3"),
-    ],
-    ids=["tag", "span", "score"],
+        Tried(
+            "tag",
+            3,
+            "0.2",
+            {"Text": "Anna Miller met Tom in Berlin."},
+            ".said",
+            "Anna Miller",
+            "[Anna Miller](PER) met Tom in Berlin.",
+            {"text": "Anna Miller met Tom in Berlin.", "entities": [{"start": 0, "end": 11, "label": "PER"}]},
+        ),
+        Tried(
+            "span",
+            5,
+            "0.3",
+            {"Question": "Who came?", "Text": "Anna came on Monday."},
+            "#content h3",
+            "Bella",
+            "Anna",
+            {
+                "question": "Who came?",
+                "context": "Anna came on Monday.",
+                "answers": {"text": ["Anna"], "answer_start": [0]},
+            },
+        ),
+        Tried(
+            "score",
+            6,
+            "0.5",
+            {"Text": "I am very happy with it."},
+            "#content h3",
+            "well",
+            "4.5",
+            {"text": "I am very happy with it.", "score": 4.5},
+        ),
+    ],  # fmt: skip
+    ids=lambda tried: tried.task,
 )
-def test_models_that_do_not_write(
-    studio: Studio, new_tab: Callable[..., Tab], example: int, epochs: str, asked: dict[str, str], shown: str
-) -> None:
+def test_models_that_do_not_write(studio: Studio, new_tab: Callable[..., Tab], tried: Tried) -> None:
     tab = new_tab()
     Pages(tab.page, studio.address).open("/new")
-    tab.page.get_by_role("button", name="Use these rows").nth(example).click()
+    tab.page.get_by_role("button", name="Use these rows").nth(tried.example).click()
     tab.page.wait_for_url("**/new/draft-*")
     plan = Data(tab.page, studio.address).plan()
     plan.sees("It fits:")
-    plan.set("Passes over the rows", epochs)
+    plan.set("Passes over the rows", tried.epochs)
     run = plan.start()
     run.is_in("finished")
     run.side("Use")
-    for label, text in asked.items():
+    for label, text in tried.asked.items():
         tab.page.get_by_label(label, exact=True).fill(text)
     run.press("Ask the tuned model")
-    expect(tab.page.locator(shown).last).to_be_visible()
+    expect(tab.page.locator(tried.shown).last).to_be_visible()
+    correction = tab.page.get_by_label(re.compile("^If that is wrong"))
+    correction.fill(tried.wrong)
+    run.press("Keep it")
+    expect(tab.page.get_by_role("alert")).to_be_visible()
+    correction.fill(tried.right)
+    run.press("Keep it")
+    run.sees("1 correction")
+    with tab.page.expect_download() as found:
+        tab.page.get_by_role("link", name="Download", exact=True).click()
+    assert json.loads(Path(found.value.path()).read_text()) == tried.row
+    run.press("Begin a run with them")
+    tab.page.wait_for_url("**/new/draft-*")
+    Data(tab.page, studio.address).sees(f"for the task {tried.task}")
     tab.check(studio.address)
 
 
