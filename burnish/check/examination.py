@@ -49,10 +49,10 @@ class Examiner:
     tokenizer: Any
     context: int
     special: SpecialTokens
-    column: str | None = None
-    """The column that names the split of each training row."""
+    columns: tuple[str, ...] = ()
+    """The columns that name the split of each training row."""
     skipped: frozenset[str] = frozenset()
-    """Splits whose rows in that column are not used."""
+    """Splits whose rows by those columns are not used."""
 
     def begin(self) -> Examination:
         """An empty examination."""
@@ -69,10 +69,10 @@ class Examiner:
 
     def _parts(self, split: str, rows: Sequence[Row]) -> Iterator[tuple[str, Sequence[Row]]]:
         """The rows of each split among some rows."""
-        if split != TRAIN or self.column is None:
+        if split != TRAIN or not self.columns:
             yield split, rows
             return
-        for found, part in rows_by_split(rows, self.column).items():
+        for found, part in rows_by_split(rows, self.columns).items():
             if part and found not in self.skipped:
                 yield CALLED[found], part
 

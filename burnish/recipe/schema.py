@@ -155,6 +155,7 @@ class AnnotationSection(Section):
         "ampersand",
         "tilde",
         "dot",
+        "underscores",
         "colon",
         "and",
         "space",

@@ -26,11 +26,11 @@ from burnish.check.token_view import TokenView
 from burnish.data.files.opening import is_compressed
 from burnish.data.files.readers import is_json_lines, json_lines
 from burnish.data.files.sources import Source, Sources, find_all
-from burnish.data.files.splits import CALLED, TEST, VALID, describe_column, rows_by_split
+from burnish.data.files.splits import CALLED, TEST, VALID, describe_columns, rows_by_split
 from burnish.data.files.splits import TRAIN as TRAINING
 from burnish.data.rows.dataset import (
     Records,
-    find_split_column,
+    find_split_columns,
     make_records,
     refuse_empty,
     why_unusable,
@@ -126,10 +126,10 @@ class _FirstPass:
     """The training rows, reduced to what options depend on; only the first ones, if none depends on them."""
     number: int
     """Approximate number of training rows."""
-    column: str | None
-    """The column that names the split of each training row."""
+    columns: tuple[str, ...]
+    """The columns that name the split of each training row."""
     skipped: frozenset[str]
-    """Splits whose rows in that column are not used."""
+    """Splits whose rows by those columns are not used."""
     held_out: tuple[str, ...]
     """Splits for which training rows are held out."""
 
@@ -154,7 +154,7 @@ def check(recipe: Recipe, listeners: Iterable[Listener] = (), show: int = 0) -> 
     report_shape(data.shape, emit)
     context = open_context(recipe, _as_records(data), emit)
     length, special = context.context_length, _special_tokens(context)
-    examiner = Examiner(data.shape, context.task, context.tokenizer, length, special, data.column, data.skipped)
+    examiner = Examiner(data.shape, context.task, context.tokenizer, length, special, data.columns, data.skipped)
     emit(Stage("checking the rows"))
     examination, views = _examine(_blocks(data, recipe, show), examiner, data.number, emit)
     for note in context.task.encoder.notes_on(examination.message_keys):
@@ -203,23 +203,23 @@ def _first_pass(recipe: Recipe) -> _FirstPass:
     rows = training_rows(sources, section, rejected, Origins.of_paths([one.path for one in section.sources]))
     first = list(islice(rows, _FIRST))
     refuse_empty(first, rejected, section.named)
-    column = find_split_column(first, section, sources)
-    parts = rows_by_split(first, column) if column else {TRAINING: first, VALID: [], TEST: []}
+    columns = find_split_columns(first, section, sources)
+    parts = rows_by_split(first, columns) if columns else {TRAINING: first, VALID: [], TEST: []}
     refuse_missing_group(parts[TRAINING], section.group)
     shape = detect_shape(parts[TRAINING], section.columns, section.shape, what_is_asked(recipe))
     check_shape(recipe, shape.name, task_names_for(shape.record))
     thin = list(map(_thin, make_records(parts[TRAINING], shape, rejected)))
     lines = _lines(sources.train) if thin and all(one is _NO_OPTIONS for one in thin) else None
     while lines is None and (block := list(islice(rows, _BLOCK))):
-        block = rows_by_split(block, column)[TRAINING] if column else block
+        block = rows_by_split(block, columns)[TRAINING] if columns else block
         thin += map(_thin, make_records(block, shape, rejected))
     refuse_empty(thin, rejected, section.named)
     skipped = _skipped(section, sources)
     said, untested = "", _untested(section, sources, parts[TEST], shape, thin)
     if untested:
         sources, skipped = replace(sources, test=None), skipped | {TEST}
-    if column:
-        said = describe_column(column, parts) if len(first) < _FIRST else f"`{column}` has the split of each row."
+    if columns:
+        said = describe_columns(columns, parts if len(first) < _FIRST else None)
     held_out = [*(sources.valid or []), *(sources.test or [])]
     notes = (*sources.notes, said, *shape.notes, *notes_on_formats(sources.train), *notes_on_reading(held_out))
     shape = replace(shape, notes=tuple(dict.fromkeys(note for note in (*notes, untested) if note)))
@@ -229,11 +229,11 @@ def _first_pass(recipe: Recipe) -> _FirstPass:
         for split, found in ((VALID, sources.valid), (TEST, sources.test))
         if not found and (split in skipped or not parts[split])
     ]
-    return _FirstPass(sources, shape, thin, number, column, skipped, tuple(asked))
+    return _FirstPass(sources, shape, thin, number, columns, skipped, tuple(asked))
 
 
 def _skipped(section: DataSection, sources: Sources) -> frozenset[str]:
-    """The splits of a column that are not used, since the recipe has other data for them or wants none."""
+    """The splits of columns that are not used, since the recipe has other data for them or wants none."""
     other = {VALID: bool(sources.valid), TEST: bool(sources.test) or section.test == NONE}
     return frozenset(split for split, has_other in other.items() if has_other)
 

@@ -13,6 +13,7 @@ from burnish.data.files.lines import describe_encoding, text_lines
 from burnish.data.files.opening import open_binary
 from burnish.data.rows.row import Rejected, Row, note_on, quoted
 from burnish.errors import DataError
+from burnish.visible import RepeatedKey, keyed_once
 
 SPACE = re.compile(r"[ \t\n\r]*")
 
@@ -23,7 +24,16 @@ class Document:
     def __init__(self, path: Path) -> None:
         self.file = str(path)
         self.text = "".join(line for _, line in text_lines(path, longest=-1))
-        self.decoder = json.JSONDecoder()
+        self.repeated = ""
+        """What is wrong with the last value: a key stands twice in an object of it; empty if none does."""
+        self._decoder = json.JSONDecoder(object_pairs_hook=self._object)
+
+    def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        try:
+            return keyed_once(pairs)
+        except RepeatedKey as error:  # one row's fault, not the document's
+            self.repeated = self.repeated or str(error)
+            return dict(pairs)
 
     def skip_space(self, position: int) -> int:
         """The position of the next character that is not whitespace."""
@@ -36,8 +46,9 @@ class Document:
         Raises:
             DataError: it is not JSON.
         """
+        self.repeated = ""
         try:
-            return self.decoder.raw_decode(self.text, position)
+            return self._decoder.raw_decode(self.text, position)
         except json.JSONDecodeError as error:
             raise self.broken(error.msg, error.pos) from error
         except (RecursionError, ValueError) as error:
@@ -135,7 +146,9 @@ def questions(document: Document, start: int, value: dict[str, Any]) -> Iterator
 def _of_paragraph(document: Document, start: int, paragraph: dict[str, Any]) -> Iterator[Found]:
     shared = {"context": paragraph["context"]} if "context" in paragraph else {}
     for at, question, _ in document.items(_member(document, start, "qas")):
-        if isinstance(question, dict):
+        if document.repeated:
+            yield at, document.repeated
+        elif isinstance(question, dict):
             yield at, {**shared, **question}
         else:
             yield at, "expected a question with `question` and `answers`"
@@ -203,7 +216,7 @@ def _found_in_object(document: Document, start: int, value: dict[str, Any]) -> t
     if is_nested(value):
         return questions(document, start, value), "", False
     if is_row(value):
-        return iter([(start, value)]), "", False
+        return iter([(start, document.repeated or value)]), "", False
     table = table_of(value)
     if table is not None:
         rows, remark = table
@@ -247,6 +260,8 @@ def found_in_list(document: Document, start: int) -> Iterator[Found]:
         row = row_of(value)
         if is_nested(value):
             yield from questions(document, at, value)
+        elif document.repeated:
+            yield at, document.repeated
         elif row is not None:
             yield at, row
         else:

@@ -20,10 +20,12 @@ from burnish.data.files.opening import is_compressed, without_compression
 from burnish.data.files.tables import read_csv, read_tsv
 from burnish.data.rows.row import Rejected, Row, note_on
 from burnish.errors import DataError
+from burnish.visible import RepeatedKey, keyed_once
 
 _JSON_LINES = (".jsonl", ".ndjson", ".jl")
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".arrow", ".feather", *excel.SUFFIXES)
 """Of files whose rows have cells in named columns."""
+_DECODER = json.JSONDecoder(object_pairs_hook=keyed_once)
 _BLOCK_LINES = 256
 """Lines parsed at once."""
 
@@ -158,11 +160,13 @@ def parse_line(line: bytes) -> dict[str, Any] | str:
         text = line.decode("utf-8").rstrip("\r\n")
         if (bare := text.rstrip()).endswith("},"):  # as a line taken from a list ends
             text = bare[:-1]
-        values = json.loads(text)
+        values = _DECODER.decode(text)
     except UnicodeDecodeError as error:
         return describe_decode_error(error)
     except json.JSONDecodeError as error:
         return f"invalid JSON at column {error.colno}: {error.msg}"
+    except RepeatedKey as error:
+        return str(error)
     except RecursionError:
         return "the JSON is nested too deeply"
     except ValueError as error:

@@ -6,9 +6,10 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from burnish.data.files.opening import without_compression
+from burnish.data.labels.cells import as_flag
 from burnish.data.rows.disk import Disk
 from burnish.data.rows.packed import Gathering
 from burnish.data.rows.row import Row
@@ -26,6 +27,14 @@ CALLED = {TRAIN: "train", VALID: "validation", TEST: "test"}
 _SHARD = re.compile(r"-\d+-of-\d+$")
 _COLUMNS = ("split", "data_split", "dataset_split", "subset", "partition", "set", "fold")
 """Columns that may have the name of a split in every row."""
+_FLAGS = {
+    **dict.fromkeys(("is_train", "is_training", "in_train"), TRAIN),
+    **dict.fromkeys(("is_valid", "is_val", "is_validation", "is_dev", "is_eval"), VALID),
+    **dict.fromkeys(("is_test", "is_testing", "in_test", "is_holdout", "is_held_out"), TEST),
+}
+"""Columns that say in every row, with yes or no, whether it is of a split."""
+_MAY_BE_QUALITY = ("is_valid",)
+"""Of these, columns that may as well say that a row is in order."""
 _SEPARATORS = re.compile(r"[-_. ]+")
 _SHOWN = 20
 """Sources of a split that are named; a corpus may have a file for every text."""
@@ -77,40 +86,61 @@ def _joined(sources: Sequence[object]) -> str:
     return " + ".join([*shown, *([f"{len(sources) - _SHOWN:,} more"] if len(sources) > _SHOWN else [])])
 
 
-def split_column(rows: Sequence[Row], mapped: Collection[str]) -> str | None:
-    """The column that names the split of every row; None if there is none, if all rows are of one split, or if none is
-    for training.
+def split_columns(rows: Sequence[Row], mapped: Collection[str]) -> tuple[str, ...]:
+    """The column that names the split of every row, or those that say with yes or no whether it is of a split; none
+    if there are none, if all rows are of one split, or if none is for training.
 
     Args:
         rows: of one source.
         mapped: columns that the user has given another meaning.
     """
-    columns = [
-        name for name in (rows[0].values if rows else ()) if str(name).lower() in _COLUMNS and name not in mapped
-    ]
-    for column in columns:
-        splits = {split_of(str(row.values.get(column)).strip()) for row in rows}
+    names = [str(name) for name in (rows[0].values if rows else ()) if name not in mapped]
+    flags = tuple(name for name in names if name.lower() in _FLAGS and not _is_quality(name, rows))
+    named = [(name,) for name in names if name.lower() in _COLUMNS]
+    for columns in [*named, *([flags] if flags else [])]:
+        splits = {_split_by(row.values, columns) for row in rows}
         if None not in splits and len(splits) > 1 and TRAIN in splits:
-            return column
-    return None
+            return columns
+    return ()
 
 
-def rows_by_split(rows: Iterable[Row], column: str, disk: Disk | None = None) -> dict[str, Sequence[Row]]:
-    """The rows of each split by a column, without that column; those that name none are for training.
+def _is_quality(name: str, rows: Sequence[Row]) -> bool:
+    """Whether a column such as `is_valid` says that rows are in order: most of them are."""
+    is_doubtful = name.lower() in _MAY_BE_QUALITY
+    return is_doubtful and 2 * sum(as_flag(row.values.get(name)) is True for row in rows) > len(rows)
+
+
+def _split_by(values: Mapping[str, Any], columns: Sequence[str]) -> str | None:
+    """The split of a row by the columns that say it; None if they do not."""
+    if columns[0].lower() not in _FLAGS:
+        return split_of(str(values.get(columns[0])).strip())
+    flags = {_FLAGS[name.lower()]: as_flag(values.get(name)) for name in columns}
+    if None in flags.values():
+        return None
+    held_out = next((split for split in (TEST, VALID) if flags.get(split)), None)
+    if held_out is not None or flags.get(TRAIN, True):
+        return held_out or TRAIN
+    return VALID if TEST in flags and VALID not in flags else TEST
+
+
+def rows_by_split(rows: Iterable[Row], columns: Sequence[str], disk: Disk | None = None) -> dict[str, Sequence[Row]]:
+    """The rows of each split by columns, without those columns; those that name none are for training.
 
     Args:
         rows: of one source.
-        column: that names the split.
+        columns: that name the split, as `split_columns` finds them.
         disk: where they are kept; None for memory.
     """
     parts = {split: Gathering[Row](disk=disk) for split in SPLITS}
     for row in rows:
-        values = {name: value for name, value in row.values.items() if name != column}
-        parts[split_of(str(row.values.get(column)).strip()) or TRAIN].add(replace(row, values=values))
+        values = {name: value for name, value in row.values.items() if name not in columns}
+        parts[_split_by(row.values, columns) or TRAIN].add(replace(row, values=values))
     return {split: part.done() for split, part in parts.items()}
 
 
-def describe_column(column: str, parts: Mapping[str, Sequence[Row]]) -> str:
-    """A sentence that says how many rows of each split a column names."""
-    counted = ", ".join(f"{CALLED[split]} {len(found):,}" for split, found in parts.items() if found)
-    return f"`{column}` has the split of each row: {counted}."
+def describe_columns(columns: Sequence[str], parts: Mapping[str, Sequence[Row]] | None = None) -> str:
+    """A sentence that says which columns name the split of each row, and how many rows of each there are."""
+    named = " and ".join(f"`{column}`" for column in columns)
+    sentence = f"{named} {'has' if len(columns) == 1 else 'have'} the split of each row"
+    counted = ", ".join(f"{CALLED[split]} {len(found):,}" for split, found in (parts or {}).items() if found)
+    return f"{sentence}: {counted}." if counted else f"{sentence}."

@@ -22,6 +22,7 @@ MARKS = {
     "comma": ",",
     "tilde": "~",
     "dot": "·",
+    "underscores": "__",
     "slash": "/",
     "plus": "+",
     "ampersand": "&",
@@ -34,7 +35,11 @@ _WIDE = str.maketrans({"，": ",", "、": ",", "；": ";", "｜": "|", "～": "~
 """Marks that other scripts write for one of these."""
 _STRICT = ("space", "slash", "plus", "ampersand", "colon", "and")
 """Separators that also occur inside names (`very good`, `TCP/IP`): each part must be a label by itself, too."""
-_NOTICED = ("sep", "newline", "tab", "bar", "semicolon", "hash", "comma", "tilde", "dot")
+_ENUMERATING = ("slash", "plus", "ampersand")
+"""Of these, separators that join labels as often as they are inside names: many combinations of few parts show it."""
+_FEWEST_PARTS, _COMBINATIONS = 3, 2
+"""Parts, and combinations for each of them, from which on they are combined freely."""
+_NOTICED = ("sep", "newline", "tab", "bar", "semicolon", "hash", "comma", "tilde", "dot", "underscores")
 _RECURRING = 0.9
 """Share of the parts, counted as often as they occur, that must recur elsewhere."""
 _NOTICEABLE = 0.1
@@ -224,10 +229,13 @@ def _separates(name: str, cells: Sequence[str]) -> bool:
             places[part].add(place)
     is_number = all(part.replace(" ", "").isdecimal() for part in partners)
     is_decimal = is_number and name == "comma" and all(len(parts) == 2 for parts in splits)
-    is_strict = name in _STRICT or is_decimal
+    free = [part for part, found in places.items() if len(found) > 1]
+    is_combined = len(partners) >= _FEWEST_PARTS and len(splits) >= _COMBINATIONS * len(partners)
+    is_combined = is_combined and 2 * len(free) > len(partners) and not is_number
+    is_strict = (name in _STRICT and not (name in _ENUMERATING and is_combined)) or is_decimal
     recurring = {part for part in partners if part in alone or (not is_strict and len(partners[part]) > 1)}
     mentions = Counter(part for parts, count in splits.items() for part in parts for _ in range(count))
     if sum(mentions[part] for part in recurring) < _RECURRING * mentions.total():
         return False
-    has_free_places = any(len(found) > 1 for found in places.values()) or len({len(parts) for parts in splits}) > 1
+    has_free_places = bool(free) or len({len(parts) for parts in splits}) > 1
     return has_free_places or not alone.isdisjoint(partners)

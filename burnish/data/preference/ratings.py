@@ -9,6 +9,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Any
 
+from burnish.data.chat.accepted import settle_answers
 from burnish.data.chat.learned import USED, WEIGHTS
 from burnish.data.chat.questions import (
     answers_in,
@@ -24,8 +25,8 @@ from burnish.data.rows.mapping import mapping
 from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.patterns import ANSWER, BY_NAME, PROMPT, THOUGHT
 from burnish.data.rows.records import RatedRecord
-from burnish.data.rows.row import RowError, quoted
-from burnish.data.rows.settled import Asked, Choice, Settled
+from burnish.data.rows.row import RowError, pick, quoted
+from burnish.data.rows.settled import Asked, Choice, Reading, Settled
 from burnish.errors import DataError
 from burnish.recipe.schema import AUTO
 
@@ -238,10 +239,15 @@ def settle_conversation(pattern: Pattern, rows: Sequence[Values], asked: Asked) 
     """
     used = pattern.reads({key for values in rows[:1] for key in values})
     others = [name for name in rows[0] if name not in used]
-    readings = tuple(LearnedReading(name) for name in others if name in WEIGHTS and _says_what_is_learned(name, rows))
-    notes = [note for reading in readings if (note := reading.describe(rows))]
+    weights = tuple(LearnedReading(name) for name in others if name in WEIGHTS and _says_what_is_learned(name, rows))
+    readings: tuple[Reading, ...] = weights
+    notes = [note for reading in weights if (note := reading.describe(rows))]
     if thought := next((name for name in THOUGHT if name in used), None):
         notes.append(f"`{thought}` is taken as the thought before each answer. To leave it out, remove the column.")
+    if pattern.answers:
+        column = pick(rows[0], pattern.answers[0])[0]
+        firsts, said = settle_answers(column, asked.columns.get(column, column), rows)
+        readings, notes = (*readings, *firsts), [*notes, *said]
     if asked.shape == AUTO:
         ask_about_marks(rows, pattern.names, pattern.name)
         ask_about_thoughts(rows, pattern.names, others, pattern.name)

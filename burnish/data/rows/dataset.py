@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy
 
 from burnish.data.files.sources import Source, Sources, file_name, find_all
-from burnish.data.files.splits import CALLED, TEST, TRAIN, VALID, describe_column, rows_by_split, split_column
+from burnish.data.files.splits import CALLED, TEST, TRAIN, VALID, describe_columns, rows_by_split, split_columns
 from burnish.data.rows.disk import Disk
 from burnish.data.rows.division import Division, divide
 from burnish.data.rows.groups import describe_groups, group_of, refuse_missing_group
@@ -178,11 +178,11 @@ def _by_split(
     )
     test = _part(sources.test, section.test is not None, [one.test for one in sources.by_source], origins, disk)
     given = {TRAIN: train, VALID: valid, TEST: test}
-    column = find_split_column(train.rows, section, sources) if uses_column else None
-    if column is None:
+    columns = find_split_columns(train.rows, section, sources) if uses_column else ()
+    if not columns:
         return given, []
-    found = rows_by_split(train.rows, column, disk)
-    parts, notes = {TRAIN: replace(train, rows=found[TRAIN])}, [describe_column(column, found)]
+    found = rows_by_split(train.rows, columns, disk)
+    parts, notes = {TRAIN: replace(train, rows=found[TRAIN])}, [describe_columns(columns, found)]
     for split in (VALID, TEST):
         parts[split] = given[split]
         if found[split] and (given[split].name or (split == TEST and section.test == NONE)):
@@ -194,11 +194,11 @@ def _by_split(
     return parts, notes
 
 
-def find_split_column(rows: Sequence[Row], section: DataSection, sources: Sources) -> str | None:
-    """The column that names the split of each training row; None if there is none, or if no split needs it."""
+def find_split_columns(rows: Sequence[Row], section: DataSection, sources: Sources) -> tuple[str, ...]:
+    """The columns that name the split of each training row; none if there are none, or if no split needs them."""
     if sources.valid and (sources.test or section.test == NONE):
-        return None
-    return split_column(rows, [*section.columns.values(), *([section.group] if section.group else [])])
+        return ()
+    return split_columns(rows, [*section.columns.values(), *([section.group] if section.group else [])])
 
 
 def _all_for_test(parts: Mapping[str, _Part], shape: Shape, rejected: list[Rejected]) -> Splits:

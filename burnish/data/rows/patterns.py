@@ -19,12 +19,32 @@ from burnish.data.rows.records import (
     TextRecord,
 )
 from burnish.data.rows.row import as_list, pick
-from burnish.data.tags.annotations import SPAN_COLUMNS, TEXT_COLUMNS, holds_spans, holds_word_spans
+from burnish.data.tags.annotations import (
+    SPAN_COLUMNS,
+    TEXT_COLUMNS,
+    WORD_SPAN_COLUMNS,
+    WORD_SPAN_WORDS,
+    holds_spans,
+    holds_word_spans,
+)
+from burnish.data.tags.listed import is_scheme_tag, words_in
 
 
-def has_token_lists(values: Mapping[str, Any]) -> bool:
-    """Whether words and tags are lists."""
-    return all(isinstance(as_list(pick(values, field)[1]), list) for field in (("tokens", "words"), TAGS))
+def has_word_tags(values: Mapping[str, Any]) -> bool:
+    """Whether words and tags are lists, or as many as each other in texts; of a running text all tags are those of a
+    scheme, such as `B-PER` and `O`."""
+    (name, words), (_, tags) = pick(values, WORDS), pick(values, TAGS)
+    words, tags = as_list(words), as_list(tags)
+    if isinstance(words, list) and isinstance(tags, list):
+        return True
+    found, named = words_in(words), words_in(tags)
+    is_even = 0 < len(found) == len(named)
+    return is_even and (name in ONLY_WORDS or (all(map(is_scheme_tag, named)) and any("-" in tag for tag in named)))
+
+
+def has_word_spans(values: Mapping[str, Any]) -> bool:
+    """Whether a row has words with entities as numbers of words, and no tag for each word."""
+    return holds_word_spans(values) and not has_word_tags(values)
 
 
 def has_picture_parts(values: Mapping[str, Any]) -> bool:
@@ -65,7 +85,10 @@ RATING = (
 )  # fmt: skip
 FIRST = ("sentence1", "premise", "text1", "text_a", "question1", "question", "text")
 SECOND = ("sentence2", "hypothesis", "text2", "text_b", "question2", "text_pair", "sentence")
-TAGS = ("tags", "ner_tags", "labels", "pos_tags", "chunk_tags")
+TAGS = ("tags", "ner_tags", "labels", "pos_tags", "chunk_tags", "word_labels", "bio_tags", "iob_tags")
+ONLY_WORDS = ("tokens", "words")
+WORDS = (*ONLY_WORDS, "text", "sentence")
+"""Columns with the words of a sentence; the last ones only beside tags of a scheme for each of them."""
 PICTURES = ("images", "image")
 PAIR, OUTPUTS = (("chosen",), ("rejected",)), (("preferred_output",), ("non_preferred_output",))
 CONTEXT, HISTORY = ("context", "passage"), ("history",)
@@ -99,8 +122,8 @@ PATTERNS = (
         "word-entities",
         TaggedRecord,
         f"{_ENTITY_ROWS}:word_entities_record",
-        (("tokenized_text",), ("ner",)),
-        test=holds_word_spans,
+        (WORD_SPAN_WORDS, WORD_SPAN_COLUMNS),
+        test=has_word_spans,
         settle=f"{_ENTITY_ROWS}:settle_word_entities",
     ),
     Pattern(
@@ -179,7 +202,7 @@ PATTERNS = (
         _SPAN_TOO,
         notes=_SPAN_NOTES,
     ),
-    Pattern("tagged", TaggedRecord, _TAGGED, (("tokens", "words"), TAGS), (("sentence_id",),), test=has_token_lists),
+    Pattern("tagged", TaggedRecord, _TAGGED, (WORDS, TAGS), (("sentence_id",),), test=has_word_tags),
     Pattern("labelled-pair", LabelledRecord, _LABELLED, (FIRST, SECOND, (*LABEL, *SCORE)), settle=_SETTLE_LABELS),
     Pattern("scored-pair", ScoredRecord, _SCORED, (FIRST, SECOND, (*LABEL, *SCORE)), settle=_SETTLE_LABELS),
     Pattern(
@@ -215,12 +238,12 @@ PATTERNS = (
         "question-answer",
         ChatRecord,
         _ANSWER,
-        (("question",), ("answer",)),
+        (("question",), ("answer", "answers")),
         (SYSTEM, THOUGHT, HISTORY),
         CONTEXT,
         notes=f"{_CHAT_ROWS}:context_notes",
         settle=_CHAT,
-        answers=(("answer",),),
+        answers=(("answer", "answers"),),
     ),
     Pattern(
         "source-target",

@@ -23,10 +23,17 @@ SPAN_COLUMNS = ("entities", "spans", "ents", "label", "labels", "annotations")
 """Columns that may hold spans, best first."""
 TEXT_COLUMNS = ("text", "data", "sentence", "content")
 """Columns that may hold the text, best first."""
+WORD_SPAN_WORDS = ("tokenized_text", "tokens", "words", "sentences")
+"""Columns that may hold the words of which spans are."""
+WORD_SPAN_COLUMNS = ("ner", "entities", "spans")
+"""Columns that may hold spans of words."""
+_WORD_SPAN_NAMES = (WORD_SPAN_WORDS, WORD_SPAN_COLUMNS)
 _ONLY_SPANS = ("entities", "spans", "ents")
 """Columns of which an empty list means a text without entities; that of others may be one without labels."""
-_STARTS = ("start", "start_offset", "begin", "start_char", "startOffset", "from")
-_ENDS = ("end", "end_offset", "stop", "end_char", "endOffset", "to")
+_STARTS = (
+    "start", "start_offset", "begin", "start_char", "startOffset", "from", "token_start", "start_token",
+)  # fmt: skip
+_ENDS = ("end", "end_offset", "stop", "end_char", "endOffset", "to", "token_end", "end_token")
 _OFFSET, _LENGTH = "offset", "length"
 """Another form of a place: the first character, and how many."""
 _LABELS = (
@@ -207,36 +214,84 @@ def _words(tokens: Any) -> list[tuple[int, int]] | None:
     return places
 
 
-def read_word_spans(words: Any, found: Any) -> tuple[list[str], list[Span]]:
+def read_word_spans(words: Any, found: Any, names: tuple[str, str]) -> tuple[list[str], list[Span]]:
     """The words of a row and its entities, as numbers of words; the end of a span is one past its last word.
 
     Args:
         words: of the sentence.
         found: for each entity its first word, its last word, both counted from 0, and its label.
+        names: the columns of words and spans, for errors.
 
     Raises:
         RowError: there are no words, or a span is incomplete or not within them.
     """
+    of_words, of_spans = names
     if not isinstance(words, list) or not words:
-        raise RowError("the sentence is empty" if words == [] else "`tokenized_text` is not a list of words")
+        raise RowError("the sentence is empty" if words == [] else f"`{of_words}` is not a list of words")
     odd = next((number for number, word in enumerate(words, start=1) if not isinstance(word, str)), None)
     if odd is not None:
-        raise RowError(f"entry {odd} of `tokenized_text` is not text but {type(words[odd - 1]).__name__}")
+        raise RowError(f"entry {odd} of `{of_words}` is not text but {type(words[odd - 1]).__name__}")
     spans: list[Span] = []
-    for number, item in enumerate(found or [], start=1):
-        span = _span(item, "ner", number)
+    for number, item in enumerate(found, start=1):
+        span = _span(item, of_spans, number)
         if not 0 <= span.start <= span.end < len(words):
             raise RowError(
-                f"span {number} of `ner` is words {span.start} to {span.end}, of {len(words)} (0 is the first)"
+                f"span {number} of `{of_spans}` is words {span.start} to {span.end}, of {len(words)} (0 is the first)"
             )
         spans.append(Span(span.start, span.end + 1, span.label))
     return list(words), spans
 
 
+def words_with_spans(words: Any, found: Any) -> tuple[Any, list[Any]]:
+    """The words of a row, and the spans in its other cell, each as the file has it.
+
+    Those of a document may be in a list for each sentence, whose spans then count from the document's first word.
+
+    Raises:
+        RowError: a span is not in its sentence.
+    """
+    words, spans = as_list(words), as_list(found)
+    spans = spans if isinstance(spans, list) else []
+    is_document = isinstance(words, list) and bool(words) and all(isinstance(part, list) for part in words)
+    if not is_document:
+        return words, spans[0] if len(spans) == 1 and _is_list_of_spans(spans[0]) else spans
+    start = 0
+    for number, sentence in enumerate(words):
+        inside = spans[number] if number < len(spans) else []
+        for item in inside if isinstance(inside, list) else []:
+            span = _span(item, f"sentence {number + 1}", 1)
+            if not start <= span.start <= span.end <= start + len(sentence):
+                raise RowError(
+                    f"the span of words {span.start} to {span.end} is not in sentence {number + 1}, with the words "
+                    f"{start} to {start + len(sentence) - 1} of the document"
+                )
+        start += len(sentence)
+    return [word for part in words for word in part], [item for part in spans for item in part]
+
+
+def _is_list_of_spans(item: Any) -> bool:
+    return isinstance(item, list) and not _is_span(item) and bool(item) and all(map(_is_span, item))
+
+
+def word_span(item: Any) -> Span | None:
+    """A span of words, as the file has it; None if it is none."""
+    try:
+        return _span(item, "", 0)
+    except RowError:
+        return None
+
+
 def holds_word_spans(values: Mapping[str, Any]) -> bool:
     """Whether a row has words, and entities as numbers of words."""
-    words, found = as_list(values.get("tokenized_text")), as_list(values.get("ner"))
-    return isinstance(words, list) and isinstance(found, list) and (not found or _is_span(found[0]))
+    words, found = (next((values[name] for name in names if name in values), None) for names in _WORD_SPAN_NAMES)
+    if not isinstance(as_list(found), list):
+        return False
+    try:
+        words, spans = words_with_spans(words, found)
+    except RowError:
+        return True
+    is_sentence = isinstance(words, list) and all(isinstance(word, str) for word in words)
+    return is_sentence and (not spans or _is_span(spans[0]))
 
 
 def in_characters(text: str, spans: Sequence[Span]) -> list[Span]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.records import TaggedRecord
-from burnish.data.rows.row import RowError, as_list, check_characters, pick
+from burnish.data.rows.row import RowError, check_characters, pick
 from burnish.data.rows.settled import Asked, Settled
 from burnish.data.tags.annotations import (
     Span,
@@ -15,6 +17,8 @@ from burnish.data.tags.annotations import (
     in_characters,
     read_annotated,
     read_word_spans,
+    word_span,
+    words_with_spans,
 )
 from burnish.data.tags.words import OUTSIDE, word_places
 from burnish.errors import DataError
@@ -44,10 +48,10 @@ def word_entities_record(pattern: Pattern, values: Mapping[str, Any], place: str
     Raises:
         RowError: there are no words, or a span is not within them or overlaps another.
     """
-    (_, words), (_, found) = (pick(values, field) for field in pattern.required)
-    words, spans = read_word_spans(as_list(words), as_list(found))
+    (of_words, words), (of_spans, found) = (pick(values, field) for field in pattern.required)
+    words, spans = read_word_spans(*words_with_spans(words, found), (of_words, of_spans))
     for word in words:
-        check_characters(word, "tokenized_text")
+        check_characters(word, of_words)
     tags = [OUTSIDE] * len(words)
     for span in sorted(set(spans), key=lambda span: (span.start, span.end)):
         taken = next((tag for tag in tags[span.start : span.end] if tag != OUTSIDE), None)
@@ -58,34 +62,60 @@ def word_entities_record(pattern: Pattern, values: Mapping[str, Any], place: str
     return TaggedRecord(tuple(words), tuple(tags), place)
 
 
+@dataclass(frozen=True, slots=True)
+class PastEndReading:
+    """Takes the ends of spans of words, which are one past their last word, as that word."""
+
+    pattern: Pattern
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """None besides the pattern's own."""
+        return ()
+
+    def prepare(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The row with spans from their first word to their last. Raises RowError where a span is in no sentence."""
+        (of_words, words), (of_spans, found) = (pick(values, field) for field in self.pattern.required)
+        words, items = words_with_spans(words, found)
+        spans = [(item, word_span(item)) for item in items]
+        last = [item if span is None else [span.start, span.end - 1, span.label] for item, span in spans]
+        return {**values, of_words: words, of_spans: last}
+
+
 def settle_word_entities(pattern: Pattern, rows: Sequence[Mapping[str, Any]], asked: Asked) -> Settled:
-    """The shape of words with spans of words, where their last word belongs to each span.
+    """The shape of words with spans of words, and whether the end of a span is its last word or one past it.
+
+    The places show it where they can: an end at the number of words is past the last one, and where ends are past
+    their last word, no span begins where it ends. Else `ner` is taken as GLiNER and DyGIE++ write it, with the last
+    word, and `entities` as SpERT does, past it.
 
     Raises:
-        DataError: the numbers show that it does not: no span has a single word, and one ends past the last word.
+        DataError: the places contradict each other.
     """
-    pairs = [(len(words), item) for words, found in map(_words_and_spans, rows) for item in found]
-    numbers = [(length, *part) for length, item in pairs if len(part := _places(item)) == 2]
-    past = [end for length, _, end in numbers if end == length]
-    if past and all(start < end <= length for length, start, end in numbers):
+    (_, column) = (pick(rows[0], field)[0] for field in pattern.required)
+    numbers = list(_lengths_and_spans(pattern, rows))
+    past = sum(span.end == length for length, span in numbers)
+    single = sum(span.start == span.end for _, span in numbers)
+    if past and single:
         raise DataError(
-            "`ner` seems to end its spans one past their last word",
-            f"{len(past):,} of {len(numbers):,} spans end at the number of words of their row, and none has one word.",
-            "Write the number of the last word as the end, as GLiNER does: `[0, 1, LABEL]` is the first two words",
+            f"`{column}` has spans of words whose ends are not all meant alike",
+            f"{past:,} of {len(numbers):,} spans end at the number of words of their row, one past the last word, and "
+            f"{single:,} end at the word where they begin.",
+            "Write the number of the last word as the end: `[0, 1, LABEL]` is the first two words",
         )
-    note = "`ner` is read as GLiNER writes it: the first word is 0, and the last word of a span belongs to it."
-    return Settled(pattern, notes=(note,))
+    is_past = bool(past) or (column != "ner" and not single)
+    how = "is one past the last word" if is_past else "is its last word"
+    note = f"`{column}` is read as spans of words: the first word is 0, and the end of a span {how}."
+    return Settled(pattern, (PastEndReading(pattern),) if is_past else (), notes=(note,))
 
 
-def _words_and_spans(values: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
-    words, found = as_list(values.get("tokenized_text")), as_list(values.get("ner"))
-    return words if isinstance(words, list) else [], found if isinstance(found, list) else []
-
-
-def _places(item: Any) -> list[int]:
-    """The numbers in a span that is a list."""
-    parts = item if isinstance(item, (list, tuple)) else []
-    return [part for part in parts if isinstance(part, int) and not isinstance(part, bool)]
+def _lengths_and_spans(pattern: Pattern, rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, Span]]:
+    """Each span of words in rows, with the number of words of its row."""
+    for values in rows:
+        words, found = (pick(values, field)[1] for field in pattern.required)
+        with contextlib.suppress(RowError):
+            words, items = words_with_spans(words, found)
+            yield from ((len(words), span) for item in items if (span := word_span(item)) is not None)
 
 
 def entities_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:

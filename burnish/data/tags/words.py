@@ -13,6 +13,7 @@ from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.records import TaggedRecord
 from burnish.data.rows.row import IGNORED, RowError, as_list, as_text, check_characters, pick
 from burnish.data.tags.annotations import TEXT_COLUMNS
+from burnish.data.tags.listed import words_in
 from burnish.errors import InputError, ModelError
 from burnish.visible import parse_json
 
@@ -27,7 +28,7 @@ def tagged_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> Ta
         RowError: there are no words, the numbers of words and tags differ, or an entry is not a word or a tag.
     """
     (words_name, words), (tags_name, tags) = (pick(values, field) for field in pattern.required)
-    words, tags = as_list(words), as_list(tags)
+    words, tags = (words_in(cell) if isinstance(cell, str) else cell for cell in (as_list(words), as_list(tags)))
     for name, found in ((words_name, words), (tags_name, tags)):
         if not isinstance(found, (list, tuple)):
             raise RowError(f"`{name}` must be a list with one entry per word")

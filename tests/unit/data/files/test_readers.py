@@ -176,3 +176,20 @@ def test_the_ending_decides(name, suffix):
 def test_parquet_keeps_types_and_nesting(write):
     rows = [{"n": 1, "ok": True, "m": [{"role": "user", "content": None}]}, {"n": None, "ok": False, "m": []}]
     assert [row.values for row in read_rows(write("a.parquet", parquet_bytes(rows)))] == rows
+
+
+def test_a_key_with_two_values_makes_a_row_unclear(write):
+    lines = '{"prompt": "a", "completion": "x", "completion": "y"}\n{"prompt": "b", "completion": "x"}\n'
+    lines += '{"prompt": "c", "completion": "x", "completion": "x"}\n{"a": {"b": [{"c": 1, "c": 2}]}}\n'
+    twice, plain, same, inside = read_rows(write("rows.jsonl", lines))
+    assert twice.reason == "the key `completion` stands twice in one object, with different values"
+    assert inside.reason == "the key `c` stands twice in one object, with different values"
+    assert (plain.values["prompt"], same.values) == ("b", {"prompt": "c", "completion": "x"})
+
+
+@pytest.mark.parametrize("layout", ["[{rows}]", '{{"data": [{rows}]}}', '[{{"paragraphs": [{{"qas": [{rows}]}}]}}]'])
+def test_a_key_with_two_values_rejects_its_row_alone_in_a_document(write, layout):
+    rows = '{"question": "a", "answer": 1, "answer": 2}, {"question": "b", "answer": 1}'
+    twice, plain = read_rows(write("rows.json", layout.format(rows=rows)))
+    assert twice.reason == "the key `answer` stands twice in one object, with different values"
+    assert plain.values["question"] == "b"

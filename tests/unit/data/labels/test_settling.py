@@ -39,6 +39,9 @@ def labels_of(shape: Shape, cell: Any, column: str = "label") -> tuple[str, ...]
 
 
 SEVERAL = [
+    (["joy__anger", "anger", "joy", "fear__joy", "fear"], "underscores"),
+    (["a/b", "b/c", "c/a", "a/b/c", "c/b", "b/a"], "slash"),
+    (["a+b", "b+c", "c+a", "a+b+c", "c+b", "b+a"], "plus"),
     (["joy", "anger", "anger,joy", "fear,joy", "fear"], "comma"),
     (["joy", "anger, joy", "anger,fear, joy", "fear"], "comma"),
     (["a|b", "b", "a"], "bar"),

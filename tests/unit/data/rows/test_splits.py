@@ -230,3 +230,37 @@ def test_a_missing_group_is_an_error(write):
     with pytest.raises(DataError, match="^there is no column `patients`, but `data.group` refers to it") as caught:
         load(write("a.jsonl", lines_of(*grouped(0, 60, 6))), group="patients")
     assert caught.value.fix == "Did you mean `patient`?"
+
+
+@pytest.mark.parametrize(
+    ("flags", "split"),
+    [
+        ({"is_test": 1}, TEST),
+        ({"is_test": "True"}, TEST),
+        ({"is_val": True}, VALID),
+        ({"is_train": False}, TEST),
+        ({"is_valid": True}, VALID),
+    ],
+    ids=str,
+)
+def test_a_flag_may_say_whether_a_row_is_of_a_split(write, flags, split):
+    ((name, value),) = flags.items()
+    others = {"True": "False"}.get(value, not value)
+    rows = [{**row, name: value if n % 10 == 0 else others} for n, row in enumerate(labelled(0, 40))]
+    records = load(write("rows.jsonl", lines_of(*rows)), test_fraction=0.0)
+    held = records.valid if split == VALID else records.test
+    assert sorted(texts_of(held)) == [f"text {n}" for n in (0, 10, 20, 30)]
+    assert f"`{name}` has the split of each row: train 36" in records.shape.notes[0]
+
+
+def test_flags_of_two_splits_go_together(write):
+    rows = [{**row, "is_valid": int(n % 10 == 0), "is_test": int(n % 10 == 1)} for n, row in enumerate(labelled(0, 40))]
+    records = load(write("rows.jsonl", lines_of(*rows)))
+    assert [len(part) for part in (records.train, records.valid, records.test)] == [32, 4, 4]
+    assert "`is_valid` and `is_test` have the split of each row: train 32, validation 4, test 4." in records.shape.notes
+
+
+def test_a_flag_that_most_rows_are_valid_is_no_split(write):
+    rows = [{**row, "is_valid": n % 10 != 0} for n, row in enumerate(labelled(0, 40))]
+    records = load(write("rows.jsonl", lines_of(*rows)), test_fraction=0.0)
+    assert records.shape.ignored == ("is_valid",)

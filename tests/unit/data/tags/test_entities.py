@@ -221,8 +221,50 @@ def test_spans_of_words_that_do_not_fit_are_named(spans):
     check_text(str(caught.value))
 
 
-def test_spans_of_words_that_end_behind_their_last_word_are_refused():
-    behind = [{"tokenized_text": ["in", "Rome"], "ner": [[1, 2, "place"]]}, GLINER[1]]
+ROME = {("in", "Rome"): ("O", "B-place"), ("It", "rains"): ("O", "O")}
+
+
+def tags_of_rows(*rows):
+    """The tags by the words of each row, and the notes on how all were read."""
+    given = [Row(values, "a.jsonl", line) for line, values in enumerate(rows, start=1)]
+    shape = detect_shape(given, {})
+    records = [shape.to_record(row) for row in given]
+    return {one.tokens: one.tags for one in records}, shape.notes
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{"tokenized_text": ["in", "Rome"], "ner": [[1, 2, "place"]]}],
+        [{"tokens": ["in", "Rome"], "entities": [{"type": "place", "start": 1, "end": 2}]}],
+        [{"tokens": ["in", "Rome"], "entities": [{"type": "place", "start": 1, "end": 1}]}],
+        [{"words": ["in", "Rome"], "spans": [{"label": "place", "token_start": 1, "token_end": 1}]}],
+        [{"tokens": ["in", "Rome"], "ner": [[[1, 1, "place"]]]}],
+    ],
+    ids=["past", "spert", "last word", "token places", "dygie of one sentence"],
+)
+def test_the_places_show_whether_spans_of_words_end_past_their_last_word(rows):
+    names = list(rows[0])
+    found, notes = tags_of_rows(*rows, dict(zip(names, (["It", "rains"], []), strict=True)))
+    assert found == ROME
+    is_last = rows[0][names[1]] in ([[[1, 1, "place"]]],) or "1, 'end': 1" in str(rows) or "token_end" in str(rows)
+    assert ("its last word" in notes[0]) == is_last
+
+
+def test_spans_of_words_without_any_sign_end_as_their_format_has_it():
+    two = {"tokens": ["Rio", "de", "Janeiro", "is", "big"]}
+    assert tags_of_rows({**two, "ner": [[0, 2, "x"]]})[0] == {tuple(two["tokens"]): ("B-x", "I-x", "I-x", "O", "O")}
+    assert tags_of_rows({**two, "entities": [[0, 2, "x"]]})[0] == {tuple(two["tokens"]): ("B-x", "I-x", "O", "O", "O")}
+
+
+def test_sentences_of_a_document_count_from_its_first_word():
+    row = {"sentences": [["in", "Rome"], ["Anna", "sings"]], "ner": [[[1, 1, "place"]], [[2, 2, "singer"]]]}
+    assert tags_of_rows(row)[0] == {("in", "Rome", "Anna", "sings"): ("O", "B-place", "B-singer", "O")}
+    with pytest.raises(RowError, match="words 0 to 0 is not in sentence 2"):
+        tags_of_rows({**row, "ner": [[], [[0, 0, "singer"]]]})
+
+
+def test_spans_of_words_that_contradict_each_other_are_refused():
     with pytest.raises(DataError) as caught:
-        detect_shape([Row(values, "a.jsonl", line) for line, values in enumerate(behind, start=1)], {})
+        tags_of_rows({"tokens": ["in", "Rome"], "entities": [[1, 2, "place"], [0, 0, "x"]]})
     check_message(caught.value)

@@ -40,9 +40,9 @@ def test_numbers_are_taken_by_their_digits():
         {"tokens": WORDS, "ner_tags": ["O"]},
         {"words": [], "tags": ["O"]},
         {"tokens": [], "tags": []},
-        {"tokens": "Anna", "tags": ["O"]},
+        {"tokens": "Anna sings", "tags": ["O"]},
         {"tokens": None, "tags": ["O"]},
-        {"tokens": WORDS, "tags": "O O"},
+        {"tokens": WORDS, "tags": "O"},
         {"tokens": ["Anna", 5], "tags": ["O", "O"]},
         {"tokens": [None, "a"], "tags": ["O", "O"]},
         {"tokens": [["a"], "a"], "tags": ["O", "O"]},
@@ -95,3 +95,26 @@ def test_lists_in_the_cells_of_a_table(write_list):
     record = detect_shape([row], {}).to_record(row)
     assert isinstance(record, TaggedRecord)
     assert (record.tokens, record.tags) == (("Anna", "doesn't"), ("1", "0"))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"words": "Anna sings", "tags": "B-PER O"},
+        {"tokens": "Anna sings", "ner_tags": ["B-PER", "O"]},
+        {"sentence": "Anna sings", "word_labels": "B-PER,O"},
+        {"text": "Anna sings", "labels": "B-PER O"},
+        {"text": "Anna sings", "tags": ["B-PER", "O"]},
+    ],
+    ids=str,
+)
+def test_words_and_tags_may_be_texts(values):
+    shape = detect_shape([Row(values, "a.jsonl", 1)], {})
+    assert shape.to_record(Row(values, "a.jsonl", 3)) == TaggedRecord(("Anna", "sings"), ("B-PER", "O"), "a.jsonl:3")
+
+
+@pytest.mark.parametrize(
+    "values", [{"text": "good film", "labels": "very good"}, {"text": "O", "labels": "O"}], ids=["names", "one word"]
+)
+def test_words_that_are_no_tags_of_a_scheme_label_a_text(values):
+    assert detect_shape([Row(values, "a.jsonl", 1)], {}).name == "labelled-text"

@@ -1,0 +1,112 @@
+"""Answers that are several: which of those that are accepted is learned, and when a list or an object is the answer."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from burnish.data.chat.messages import is_message_list, is_part
+from burnish.data.rows.row import as_list
+
+Values = Mapping[str, Any]
+
+_ACCEPTED = re.compile(r"answers?|aliases|references?|targets|golds?|golden|labels", re.IGNORECASE)
+"""Words in the name of a column whose lists hold answers of which each is right."""
+_WORD = re.compile(r"[A-Za-z]+")
+_VALUES = ("value", "text", "answer", "name")
+"""Keys of an answer inside an object."""
+_BESIDE = ("aliases", "normalized_value", "normalized_aliases", "answer_start", "score", "a_id")
+"""Keys that an answer has beside it where an object is one answer with its other spellings, or several answers."""
+_SHOWN_CHARACTERS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class FirstAnswerReading:
+    """Takes the first of several accepted answers."""
+
+    column: str
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """None besides the pattern's own."""
+        return ()
+
+    def prepare(self, values: Values) -> Values:
+        """The row with one answer in its column."""
+        found = accepted(values.get(self.column))
+        return values if found is None else {**values, self.column: found[0] if found else ""}
+
+
+def accepted(cell: Any) -> list[str] | None:
+    """The accepted answers in a cell, best first; None where it holds one answer.
+
+    A list of texts, also as text; `{"value": ..., "aliases": [...]}` as TriviaQA has it; and
+    `{"text": [...], "answer_start": [...]}` as SQuAD has it.
+    """
+    cell = as_list(cell)
+    if isinstance(cell, Mapping):
+        return _of_object(cell)
+    if not isinstance(cell, list) or is_message_list(cell):
+        return None
+    found: list[str] = []
+    for item in cell:
+        inner = _of_object(item) if isinstance(item, Mapping) else [item]
+        if inner is None or not all(isinstance(one, (str, int, float)) for one in inner):
+            return None
+        found += [str(one) for one in inner if str(one).strip()]
+    return found
+
+
+def _of_object(cell: Mapping[str, Any]) -> list[str] | None:
+    name = next((name for name in _VALUES if cell.get(name)), None)
+    if name is None or not any(key in cell for key in _BESIDE):
+        return None
+    found = cell[name] if isinstance(cell[name], list) else [cell[name]]
+    others = cell.get("aliases")
+    found = [*found, *(others if isinstance(others, list) else [])]
+    return list(dict.fromkeys(found)) if all(isinstance(one, str) for one in found) else None
+
+
+def settle_answers(column: str, name: str, rows: Sequence[Values]) -> tuple[tuple[FirstAnswerReading, ...], list[str]]:
+    """How the answers in a column are taken, and what to say of it.
+
+    Args:
+        column: with the answers.
+        name: the same as the file calls it: lists in `answers` are answers of which each is right, those in `output`
+            may be an answer that is a list.
+        rows: values by column.
+    """
+    cells = [values.get(column) for values in rows]
+    nested = [cell for cell in cells if isinstance(cell, (dict, list)) and cell and not _is_text(cell)]
+    means_several = any(_ACCEPTED.fullmatch(word) for word in _WORD.findall(name))
+    if means_several:
+        nested += [cell for cell in cells if isinstance(cell, str) and isinstance(as_list(cell), list)]
+    several = [found for cell in nested if (found := accepted(cell)) is not None]
+    if not nested:
+        return (), []
+    is_single = all(len(found) < 2 for found in several)
+    are_objects = any(isinstance(cell, dict) for cell in nested)
+    if len(several) == len(nested) and (means_several or is_single or are_objects):
+        if is_single:
+            return (FirstAnswerReading(column),), []
+        number = sum(len(found) > 1 for found in several)
+        return (FirstAnswerReading(column),), [
+            f"`{name}` has several accepted answers in {number:,} of {len(rows):,} rows; the first of each is learned, "
+            "and it alone counts as right. To learn a whole list as one answer, write it as text under the name "
+            "`completion`."
+        ]
+    shown = json.dumps(nested[0], ensure_ascii=False, default=str)
+    shown = shown if len(shown) <= _SHOWN_CHARACTERS else f"{shown[:_SHOWN_CHARACTERS]}…"
+    return (), [
+        f"`{name}` has lists or objects in {len(nested):,} of {len(rows):,} rows; they are learned as JSON text, such "
+        f"as `{shown}`."
+    ]
+
+
+def _is_text(cell: Any) -> bool:
+    """Whether a cell is a message, or text in parts."""
+    parts = cell if isinstance(cell, list) else [cell]
+    return is_message_list(cell) or all(isinstance(part, dict) and is_part(part) for part in parts)
