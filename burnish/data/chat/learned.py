@@ -21,7 +21,7 @@ _MEASURED = ("loss", "loss_weight")
 _OBJECTS = re.compile(r"\s*\[\s*\{")
 """How a list of objects begins as JSON text."""
 KEPT = ("name", "tool_call_id")
-CONTENTS = ("content", "value", "text", "message", "refusal")
+CONTENTS = ("content", "value", "text", "message", "refusal", "parts")
 """Keys that hold what a message says."""
 USED = frozenset(
     ("role", "from", "speaker", "author", "channel", "tool_calls", "function_call", "reasoning_details")

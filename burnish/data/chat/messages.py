@@ -62,6 +62,33 @@ def read_message(message: Any, number: int, roles: Mapping[str, str] = NO_ROLES)
     return read
 
 
+def with_results(message: Any) -> list[Any]:
+    """A message as it is; one with results of tools among its parts, as Anthropic and Gemini have them, as a message of
+    a tool for each result and one for the rest.
+    """
+    content = next((message[key] for key in CONTENTS if message.get(key)), None) if isinstance(message, dict) else None
+    parts = parts_in(content)
+    results = [result for part in parts if (result := _result(part))] if isinstance(parts, list) else []
+    if not results:
+        return [message]
+    rest = [part for part in parts if _result(part) is None]
+    bare = {key: value for key, value in message.items() if key not in CONTENTS}
+    return [*results, *([{**bare, "content": rest}] if rest else [])]
+
+
+def _result(part: Any) -> Message | None:
+    """What a tool gave back, as a message of its own; None for other parts."""
+    if not isinstance(part, dict):
+        return None
+    if part.get("type") == "tool_result":
+        content = part.get("content")
+        return {"role": "tool", "tool_call_id": part.get("tool_use_id"), "content": "" if content is None else content}
+    given = part.get("functionResponse", part.get("function_response"))
+    if not isinstance(given, dict):
+        return None
+    return {"role": "tool", "name": given.get("name"), "content": given.get("response")}
+
+
 def read_thought(message: Mapping[str, Any], number: int) -> str:
     """The thought before an answer; empty if it has none."""
     for key in THOUGHT:
@@ -126,6 +153,7 @@ def read_content(content: Any, number: int) -> tuple[str | None, str, list[Any]]
         if isinstance(part, dict):
             keys = (str(part.get("type")), kind, "text", "value")
             value = next((part[key] for key in keys if part.get(key) is not None), None)
+            value = _call(part) if kind == "tool_call" and value is None else value
             if kind == "text" and isinstance(value, dict) and isinstance(value.get("value"), str):
                 value = value["value"]  # as OpenAI's threads have it
         if kind == "tool_call":
@@ -133,6 +161,11 @@ def read_content(content: Any, number: int) -> tuple[str | None, str, list[Any]]
         else:
             (texts if kind == "text" else thoughts).append(as_text(value, f"message {number}") or "")
     return "".join(texts), "".join(thoughts), calls
+
+
+def _call(part: Mapping[str, Any]) -> Any:
+    """The call in a part that is one, as Anthropic and Gemini have it."""
+    return part.get("functionCall") or part.get("function_call") or part
 
 
 def parts_in(content: Any) -> Any:
@@ -172,6 +205,8 @@ def is_part(content: Mapping[str, Any]) -> bool:
     kind = content.get("type")
     if set(content) == {"text"}:
         return isinstance(content["text"], str)
+    if kind in ("tool_use", "tool_result"):
+        return True
     known = (*PARTS, *TEXTS, *IMAGES)
     return kind in known and any(content.get(key) is not None for key in (str(kind), "text", "value"))
 
@@ -183,4 +218,5 @@ def part_kind(part: Any) -> Any:
     kind = part.get("type")
     if kind in TEXTS or (kind is None and isinstance(part.get("text"), str)):
         return "text"
-    return kind
+    is_call = kind == "tool_use" or (kind is None and isinstance(_call(part), dict) and _call(part) is not part)
+    return "tool_call" if is_call else kind

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from burnish.data.chat.learned import is_learned
-from burnish.data.chat.messages import Message, cell_text, is_message_list, read_message, with_thoughts
+from burnish.data.chat.messages import Message, cell_text, is_message_list, read_message, with_results, with_thoughts
 from burnish.data.chat.roles import NO_ROLES
 from burnish.data.chat.tools import tools_inside, tools_of
 from burnish.data.rows.pattern import Pattern
-from burnish.data.rows.patterns import CONTEXT, HISTORY, THOUGHT
+from burnish.data.rows.patterns import CONTEXT, HISTORY, SYSTEM, THOUGHT
 from burnish.data.rows.records import ChatRecord
 from burnish.data.rows.row import RowError, as_text, parse_json_text, pick
 
@@ -36,8 +36,18 @@ def read_messages(value: Any, column: str, roles: Mapping[str, str] = NO_ROLES) 
         raise RowError(f"`{column}` is not a list of messages")
     if len(value) > MOST_MESSAGES:
         raise RowError(f"`{column}` has {len(value):,} messages, and a conversation may have {MOST_MESSAGES:,}")
-    messages = [read_message(message, number, roles) for number, message in enumerate(value, start=1)]
-    return through_last_answer(with_thoughts(messages), column)
+    return through_last_answer(with_thoughts(read_turns(value, roles)), column)
+
+
+def read_turns(turns: Sequence[Any], roles: Mapping[str, str] = NO_ROLES) -> list[Message]:
+    """The messages of a list, with each result of a tool as a message of its own. Raises RowError for one that is none.
+
+    Args:
+        turns: as in the file.
+        roles: the user's names of roles.
+    """
+    numbered = ((number, part) for number, turn in enumerate(turns, start=1) for part in with_results(turn))
+    return [read_message(part, number, roles) for number, part in numbered]
 
 
 def through_last_answer(messages: list[Message], column: str) -> tuple[Message, ...]:
@@ -124,17 +134,17 @@ def prompted_conversation(pattern: Pattern, values: Mapping[str, Any], ask: Any,
         part if is_message_list(part) else [{"role": role, "content": part}]
         for role, part in (("user", ask), ("assistant", answer))
     ]
-    turns = enumerate(parts[0] + parts[1], start=1)
-    messages = [read_message(message, number, pattern.roles) for number, message in turns]
+    asked, messages = (read_turns(turns, pattern.roles) for turns in (parts[0], parts[0] + parts[1]))
     through = through_last_answer(with_thoughts(messages), "completion")
-    if len(through) <= len(with_thoughts(messages[: len(parts[0])])):
+    if len(through) <= len(with_thoughts(asked)):
         raise RowError("the answer is empty: no assistant message in the completion has content or tool calls")
     return ChatRecord(with_system(values, through), tools_of(values), place)
 
 
 def with_system(values: Mapping[str, Any], messages: tuple[Message, ...]) -> tuple[Message, ...]:
     """The messages, with the row's `system` column in front unless they already start with a system message."""
-    system = as_text(values.get("system"), "system")
+    name, value = pick(values, SYSTEM)
+    system = cell_text(value.get("parts", value) if isinstance(value, Mapping) else value, name)
     if not system or not system.strip() or messages[0]["role"] == "system":
         return messages
     return ({"role": "system", "content": system}, *messages)

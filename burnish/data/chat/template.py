@@ -22,7 +22,7 @@ _THOUGHT_BLOCK = re.compile(r"\s*<think>\s*(.*?)\s*</think>\s*", re.DOTALL)
 _SHOWN = 40
 """Characters of a text in an error."""
 
-THOUGHT_FIELDS = ("reasoning_content", "reasoning", "thinking")
+THOUGHT_FIELDS = ("reasoning_content", "reasoning", "thinking", "tool_plan")
 """Keys of a message under which templates read a thought."""
 PARTS, BLOCKS, TEXT = "parts", "blocks", "text"
 """Other forms of a thought: a part of the content; a block of it; <think> tags at the beginning of the text."""

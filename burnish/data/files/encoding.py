@@ -1,14 +1,16 @@
-"""The encoding of a text file: UTF-8, UTF-16 or UTF-32 by their marks, or Windows-1252 where the text is plausible."""
+"""The encoding of a text file: UTF-8, UTF-16 or UTF-32 by their marks, else what the letters of the text show."""
 
 from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
+from burnish.data.files.guessing import Guess, guesses
 from burnish.data.files.opening import MOST_LINE_BYTES, open_binary
 from burnish.errors import DataError
 
@@ -33,6 +35,7 @@ _OTHER_KINDS = (
     (b"\x28\xb5\x2f\xfd", "zstd"),
     (b"%PDF", "a PDF"),
 )
+_JAPANESE_SHIFTS = (b"\x1b$B", b"\x1b$@")
 _BLOCK_BYTES = 1 << 20
 _SAMPLE_LINES = 200
 """Lines beyond ASCII from which an encoding other than UTF-8 is inferred."""
@@ -86,6 +89,8 @@ def _find_encoding(path: Path) -> Encoding:
             if head.startswith(mark):
                 note = f"is {called} text" if called else ""
                 return Encoding(name, len(mark), note, old_line_ends and name == "utf-8")
+        if any(shift in head for shift in _JAPANESE_SHIFTS):
+            return Encoding("iso2022_jp", 0, "is read as ISO-2022-JP, by its shifts between character sets")
         if name := _unmarked_utf16(head):
             return Encoding(name, 0, "seems to be UTF-16 text without a byte order mark")
         if b"\0" in head:
@@ -100,7 +105,25 @@ def _find_encoding(path: Path) -> Encoding:
     if odd and (example := western_example(odd)):
         note = f"is not UTF-8 and is read as Windows-1252 (for example `{example}`)"
         return Encoding("cp1252", 0, note, old_line_ends)
+    if odd:
+        clear, possible = guesses(odd)
+        if clear is None and possible and b"\n" in odd:  # one line alone may be broken
+            raise _doubtful(path, possible)
+        if clear is not None:
+            note = f"is not UTF-8 and is read as {clear.name} (for example `{clear.example}`)"
+            return Encoding(clear.name, 0, note, old_line_ends)
     return Encoding("utf-8", old_line_ends=old_line_ends)
+
+
+def _doubtful(path: Path, possible: Sequence[Guess]) -> DataError:
+    """The error for a text whose encoding is not clear."""
+    read = "; ".join(f"as {one.name} it would be `{one.example}`" for one in possible)
+    return DataError(
+        f"`{path}` is not UTF-8, and its encoding is not clear from the text",
+        f"{read[:1].upper()}{read[1:]}.",
+        f"Save it as UTF-8, with the encoding that reads right: `iconv -f {possible[0].of_iconv} -t utf-8 {path} > "
+        f"{path.stem}-utf8{path.suffix}`",
+    )
 
 
 def _refuse_other_kinds(path: Path, head: bytes) -> None:
@@ -147,6 +170,8 @@ def _lines_beyond_utf8(file: BinaryIO) -> bytes:
 _WORD = re.compile(r"[^\W\d_]+")
 _LETTERS = "ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜßàáâãäåæçèéêëìíîïñòóôõöøùúûüŒœŠšŸ"
 """Letters of western languages; without those that Turkish has other letters for in its own encoding."""
+_HUNGARIAN, _NOT_HUNGARIAN = "õû", "ãàèêçåøæäß"
+"""Letters which, without the others, are those of Hungarian (ő and ű) in its own encoding."""
 _INSIDE = "’´·–—\xad\xa0"
 """Marks that may be between two letters."""
 _BESIDE = _INSIDE + "‘“”„‚‹›«»…•€£§°¿¡©®™²³¹ªº½¼¾±×÷¢¥µ†‡¶"
@@ -163,6 +188,8 @@ def western_example(sample: bytes) -> str:
     try:
         text = sample.decode("cp1252")
     except UnicodeDecodeError:  # five bytes have no meaning in it
+        return ""
+    if all(letter in text for letter in _HUNGARIAN) and not any(letter in text for letter in _NOT_HUNGARIAN):
         return ""
     example, plausible, number = "", 0, 0
     words = {place: match for match in _WORD.finditer(text) for place in range(*match.span())}

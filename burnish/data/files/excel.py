@@ -6,6 +6,7 @@ import datetime
 import io
 import zipfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,8 +27,18 @@ def read_excel(path: Path) -> Iterator[Row | Rejected]:
     return read_worksheet(path, only_worksheet(path))
 
 
-def worksheets(path: Path) -> dict[str, list[list[Any]]]:
-    """The cells of each worksheet that is not empty, by its name.
+@dataclass(frozen=True, slots=True)
+class Worksheet:
+    """What a worksheet holds."""
+
+    cells: list[list[Any]]
+    """Of each row from the first, with the value of merged cells in each row that they span."""
+    filled: frozenset[int] = frozenset()
+    """Places of the columns with merged cells."""
+
+
+def worksheets(path: Path) -> dict[str, Worksheet]:
+    """Each worksheet that is not empty, by its name.
 
     Raises:
         DataError: the file cannot be read.
@@ -41,7 +52,7 @@ def worksheets(path: Path) -> dict[str, list[list[Any]]]:
             stream.seek(0)
             book = python_calamine.CalamineWorkbook.from_filelike(stream)
             found = {name: book.get_sheet_by_name(name) for name in book.sheet_names}
-            cells = {name: one.to_python(skip_empty_area=False) for name, one in found.items()}
+            cells = {name: _filled(one) for name, one in found.items()}
         except (python_calamine.CalamineError, zipfile.BadZipFile) as error:
             raise DataError(
                 f"`{path}` cannot be read as an Excel or OpenDocument file",
@@ -58,7 +69,23 @@ def worksheets(path: Path) -> dict[str, list[list[Any]]]:
                 "The library that reads such files fails on it.",
                 "Export it as CSV",
             ) from error
-    return {name: rows for name, rows in cells.items() if any(map(_has_value, rows))}
+    return {name: one for name, one in cells.items() if any(map(_has_value, one.cells))}
+
+
+def _filled(worksheet: Any) -> Worksheet:
+    """A worksheet, with the value of cells that are merged downwards in each of their rows: the file has it once."""
+    cells, filled = worksheet.to_python(skip_empty_area=False), set[int]()
+    left_to_fill = len(cells) * max(map(len, cells), default=0)  # regions that overlap are no workbook's
+    for (top, left), (bottom, _) in worksheet.merged_cell_ranges or []:
+        if not top < bottom or top >= len(cells) or left >= len(cells[top]) or str(cells[top][left]) == "":
+            continue
+        filled.add(left)
+        left_to_fill -= bottom - top
+        if left_to_fill < 0:
+            break
+        for row in cells[top + 1 : bottom + 1]:
+            row[left] = cells[top][left]
+    return Worksheet(cells, frozenset(filled))
 
 
 def only_worksheet(path: Path) -> str:
@@ -92,7 +119,7 @@ def read_worksheet(path: Path, name: str) -> Iterator[Row | Rejected]:
             f"Those with rows are {quoted(found)}.",
             "Name one of these",
         )
-    numbered = [(number, row) for number, row in enumerate(found[name], start=1) if _has_value(row)]
+    numbered = [(number, row) for number, row in enumerate(found[name].cells, start=1) if _has_value(row)]
     width = 1 + max(place for _, row in numbered for place, cell in enumerate(row) if cell != "")
     rows = [(number, [_plain(cell) for cell in row[:width]]) for number, row in numbered]
     above = lines_above_header(["\t".join(map(str, cells)) for _, cells in rows[:MOST_ABOVE]])
@@ -102,9 +129,10 @@ def read_worksheet(path: Path, name: str) -> Iterator[Row | Rejected]:
     if header is None:
         header = check_header(f"{path}:{name}", first, [str(cell) for cell in cells], "")
         rows = rows[1:]
-    note = note_on(
-        path.name, [f"is read from its worksheet `{name}`", headerless, *([describe_titles(above)] if above else [])]
-    )
+    merged = [header[place] for place in sorted(found[name].filled) if place < len(header)]
+    remarks = [describe_titles(above)] if above else []
+    remarks += [f"has merged cells, whose value counts for each of their rows, in {quoted(merged)}"] if merged else []
+    note = note_on(path.name, [f"is read from its worksheet `{name}`", headerless, *remarks])
     file = str(path)
     for number, cells in rows:
         yield Row(dict(zip(header, cells, strict=True)), file, number, note)

@@ -11,6 +11,7 @@ from burnish.data.files.archives import SUFFIX as ARCHIVE
 from burnish.data.files.brat import SUFFIX as ANNOTATIONS
 from burnish.data.files.brat import annotations_beside
 from burnish.data.files.features import Features, features_of_yaml
+from burnish.data.files.labelled_folders import labelled_parts
 from burnish.data.files.parts import FilePart, features_of, with_features
 from burnish.data.files.readers import READERS, data_suffix, is_convertible, unsupported
 from burnish.data.files.splits import SPLITS, TRAIN, is_shard, plain_stem, split_of, split_within
@@ -54,6 +55,11 @@ def folder_contents(folder: Path, config: str = "") -> FolderContents:
     if _listed_configs(described):
         return _configured(folder, described, config)
     _refuse_config(folder, config, f"`{folder / _README}` does not list any.")
+    labelled, notes = labelled_parts(folder)
+    if labelled:
+        places = [folder, *(one for one in sorted(folder.iterdir()) if one.is_dir() and split_of(one.name))]
+        beside = [path for place in places for path in data_files(place) if not _is_about(path)]
+        return FolderContents(labelled, beside, notes)
     parts = _named_parts(folder)
     if not any(parts.values()) and (inner := _only_folder_with_data(folder)):
         found = folder_contents(inner)
@@ -90,7 +96,9 @@ def _only_folder_with_data(folder: Path) -> Path | None:
     if any(not _is_about(path) for path in data_files(folder)) or (folder / _DATA_FOLDER).is_dir():
         return None
     folders = [entry for entry in sorted(folder.iterdir()) if entry.is_dir() and not entry.name.startswith((".", "_"))]
-    found = [inner for inner in folders if data_files(inner) or any(_named_parts(inner).values())]
+    found = [
+        inner for inner in folders if data_files(inner) or labelled_parts(inner)[0] or any(_named_parts(inner).values())
+    ]
     if len(found) > 1:
         raise DataError(
             f"the folder `{folder}` has data in {len(found)} folders: {quoted(inner.name for inner in found)}",

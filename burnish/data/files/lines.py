@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from burnish.data.files.encoding import find_encoding
 from burnish.data.files.opening import MOST_LINE_BYTES, open_binary
-from burnish.data.rows.row import Row, note_on
+from burnish.data.rows.row import Rejected, Row, note_on
 from burnish.errors import DataError
 from burnish.system.machine import memory_size
 
@@ -129,6 +129,15 @@ def read_text(path: Path) -> Iterator[Row]:
             held += chunk
     if held.strip():
         yield Row({"text": held, "ends": True}, file, line, note)
+
+
+def read_labelled(path: Path, label: str) -> Row | Rejected:
+    """A document as one row with its label, or why it is none."""
+    try:
+        text = "".join(line for _, line in text_lines(path, longest=-1))
+    except DataError as error:
+        return Rejected(str(path), 1, error.what)
+    return Row({"text": text, "label": label}, str(path), 1, note_on(path.name, [describe_encoding(path)]))
 
 
 _TABLE_LINES = 20

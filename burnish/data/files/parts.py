@@ -13,6 +13,7 @@ from burnish.data.files.conll import SUFFIXES as CONLL_SUFFIXES
 from burnish.data.files.conll import read_conll
 from burnish.data.files.features import Features, converters
 from burnish.data.files.json_documents import read_json
+from burnish.data.files.lines import read_labelled
 from burnish.data.files.readers import file_suffix, read_rows
 from burnish.data.rows.row import Rejected, Row
 from burnish.errors import DataError
@@ -30,6 +31,8 @@ class FilePart:
     """What other files say of its columns (`files/features`); the file's own metadata comes first."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """Which column holds which field, for files whose columns have no names."""
+    label: str = ""
+    """Of the text that the file is as a whole; empty where it holds rows."""
 
     def __str__(self) -> str:
         return f"{self.path}:{self.part}" if self.part else str(self.path)
@@ -52,6 +55,8 @@ class FilePart:
             yield Row(values, row.file, row.line, row.note)
 
     def _read(self) -> Iterator[Row | Rejected]:
+        if self.label:
+            return iter([read_labelled(self.path, self.label)])
         suffix = file_suffix(self.path)
         if self.part and suffix in excel.SUFFIXES:
             return excel.read_worksheet(self.path, self.part)

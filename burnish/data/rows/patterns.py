@@ -58,15 +58,19 @@ def has_picture_parts(values: Mapping[str, Any]) -> bool:
 def has_places(values: Mapping[str, Any]) -> bool:
     """Whether answers are those of a text: any `answers`, or an `answer` that says where it begins."""
     answer = values.get("answer")
+    if "answer_start" in values:
+        return False
     return "answers" in values or (isinstance(answer, dict) and {"text", "answer_start"} <= answer.keys())
 
 
-SYSTEM, TOOLS = ("system",), ("tools", "functions")
-TURNS, PROMPT = ("messages", "conversations"), ("prompt", "question", "instruction")
+SYSTEM = ("system", "system_prompt", "system_message", "systemInstruction", "system_instruction")
+TOOLS = ("tools", "functions")
+TURNS, PROMPT = ("messages", "conversations", "contents"), ("prompt", "question", "instruction")
 ANSWER = ("completion", "response", "output", "answer")
 THOUGHT = (
     "reasoning_content", "reasoning", "thinking", "thought", "thoughts", "thinking_content", "chain_of_thought", "cot",
     "complex_cot", "thinking_trajectory", "reasoning_text",
+    "tool_plan",
 )  # fmt: skip
 """The thought before an answer: keys of a message, or columns beside the answer. A record's message has it under the
 first."""
@@ -116,6 +120,7 @@ PATTERNS = (
         (TEXT_COLUMNS, SPAN_COLUMNS),
         (("tokens",), ("answer",)),
         test=holds_spans,
+        settle=f"{_ENTITY_ROWS}:settle_entities",
         notes=f"{_ENTITY_ROWS}:entities_notes",
     ),
     Pattern(
@@ -184,7 +189,14 @@ PATTERNS = (
     Pattern("picture-question", PictureRecord, _PICTURES, (PICTURES, PROMPT, ANSWER), (SYSTEM,), answers=(ANSWER,)),
     Pattern("picture-messages", PictureRecord, _PICTURES, (TURNS,), (SYSTEM,), test=has_picture_parts),
     Pattern("messages", ChatRecord, _CONVERSATION, (TURNS,), (TOOLS, SYSTEM), settle=_CHAT),
-    Pattern("sharegpt", ChatRecord, _CONVERSATION, (TURNS[::-1],), (TOOLS, SYSTEM), settle=_CHAT),
+    Pattern(
+        "sharegpt",
+        ChatRecord,
+        _CONVERSATION,
+        (("conversations", "messages", "contents"),),
+        (TOOLS, SYSTEM),
+        settle=_CHAT,
+    ),
     Pattern(
         "span",
         SpanRecord,
@@ -198,7 +210,7 @@ PATTERNS = (
         "span-start",
         SpanRecord,
         _SPAN,
-        (("context",), ("question",), ("answer",), ("answer_start",)),
+        (("context",), ("question",), ("answer", "answer_text", "answers"), ("answer_start",)),
         _SPAN_TOO,
         notes=_SPAN_NOTES,
     ),

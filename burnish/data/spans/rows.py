@@ -7,7 +7,7 @@ from typing import Any
 
 from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.records import SpanRecord
-from burnish.data.rows.row import RowError, as_text, pick
+from burnish.data.rows.row import RowError, as_list, as_text, pick
 from burnish.errors import InputError
 from burnish.visible import parse_json
 
@@ -65,8 +65,11 @@ def filled(values: Mapping[str, Any], field: tuple[str, ...]) -> str:
 def _read_answers(pattern: Pattern, values: Mapping[str, Any]) -> list[tuple[str, int | None]]:
     """(text, first character or None) of each answer, in any of the supported forms."""
     if "answer_start" in pattern.names:
-        text = as_text(values.get("answer"), "answer")
-        start = as_text(values.get("answer_start"), "answer_start")
+        (name, answer), start = pick(values, pattern.required[2]), values.get("answer_start")
+        answer, start = as_list(answer), as_list(start)
+        if isinstance(answer, list) or isinstance(start, list):
+            return _from_columns({"text": answer, "answer_start": start})
+        text, start = as_text(answer, name), as_text(start, "answer_start")
         if not text and not start:
             return []
         if not text or not start:

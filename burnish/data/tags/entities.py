@@ -20,10 +20,12 @@ from burnish.data.tags.annotations import (
     word_span,
     words_with_spans,
 )
-from burnish.data.tags.words import OUTSIDE, word_places
+from burnish.data.tags.words import OUTSIDE, is_inside, word_places
 from burnish.errors import DataError
 
 _SHOWN_CHARACTERS = 40
+_SAMPLE = 1_000
+"""Rows that show where spans end."""
 
 
 def entities_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> TaggedRecord:
@@ -40,6 +42,56 @@ def entities_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> 
     words = split or word_places(text, [place for span in spans for place in (span.start, span.end)])
     tags = tags_of(text, words, spans)
     return TaggedRecord(tuple(text[start:end] for start, end in words), tuple(tags), place)
+
+
+@dataclass(frozen=True, slots=True)
+class LastCharacterReading:
+    """Takes the ends of spans, which are their last characters, as one past them."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """None besides the pattern's own."""
+        return ()
+
+    def prepare(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The row's text with such spans. Raises RowError as `read_annotated` does."""
+        read = read_annotated(values)
+        spans = [
+            {"start": span.start, "end": span.end + 1, "label": span.label, "text": span.text} for span in read.spans
+        ]
+        return {"text": read.text, "entities": spans, "tokens": values.get("tokens")}
+
+
+def settle_entities(pattern: Pattern, rows: Sequence[Mapping[str, Any]], asked: Asked) -> Settled:
+    """The shape of texts with spans of characters, and whether the end of a span is its last character.
+
+    It is one past it, as nearly all tools have it, unless that makes most spans end inside a word, or be another text
+    than the tool says, and none does with the next character.
+    """
+    past = [fits for values in rows[:_SAMPLE] for fits in _fits(values)]
+    fit_past, fit_last = (sum(pair[place] for pair in past) for place in (0, 1))
+    if not past or fit_last < len(past) or 2 * fit_past >= len(past):
+        return Settled(pattern)
+    note = (
+        f"The ends of spans are taken as their last characters: with those as ends, {len(past) - fit_past:,} of "
+        f"{len(past):,} spans would cut a word, and with the next ones none does."
+    )
+    return Settled(pattern, (LastCharacterReading(),), notes=(note,))
+
+
+def _fits(values: Mapping[str, Any]) -> Iterator[tuple[bool, bool]]:
+    """For each span of a row whether it is a whole text with its end past it, and with its end as its last character."""
+    try:
+        read = read_annotated(values)
+    except RowError:
+        return
+    for span in in_characters(read.text, read.spans):
+        ends = (span.end, span.end + 1)
+        if span.text is not None:
+            past, last = (read.text[span.start : end].strip() == span.text.strip() for end in ends)
+        else:
+            past, last = (span.start < end <= len(read.text) and not is_inside(read.text, end) for end in ends)
+        yield past, last
 
 
 def word_entities_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> TaggedRecord:

@@ -200,7 +200,7 @@ def word_places(text: str, borders: Iterable[int] = ()) -> list[tuple[int, int]]
         borders: places between characters where a word with punctuation inside ends and another begins: with one after
             `York`, `York-based` is three words. A place between two letters or digits is no border.
     """
-    cuts = {place for place in borders if 0 < place < len(text) and not _is_inside(text, place)}
+    cuts = {place for place in borders if 0 < place < len(text) and not is_inside(text, place)}
     places: list[tuple[int, int]] = []
     for match in _WORDS.finditer(text):
         start, end = match.span()
@@ -212,7 +212,10 @@ def word_places(text: str, borders: Iterable[int] = ()) -> list[tuple[int, int]]
     return places
 
 
-def _is_inside(text: str, place: int) -> bool:
+def is_inside(text: str, place: int) -> bool:
+    """Whether a place between two characters of a text is inside a word."""
+    if not 0 < place < len(text):
+        return False
     return all(re.fullmatch(_LETTERS, text[at]) is not None for at in (place - 1, place))
 
 

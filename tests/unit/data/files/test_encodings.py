@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import codecs
+import contextlib
 import gzip
 import json
 import lzma
@@ -75,11 +76,11 @@ OTHERS = {
     "Czech in cp1250": "Příliš žluťoučký kůň úpěl ďábelské ódy".encode("cp1250"),
     "Greek in cp1253": "Καλημέρα κόσμε".encode("cp1253"),
     "Turkish in cp1254": "Şeker bayramı değil mi, ığdır".encode("cp1254"),
-    "French in Mac Roman": "café déjà vu à l’école".encode("mac_roman"),
+    "French in mac_roman": "café déjà vu à l’école".encode("mac_roman"),
     "German in cp850": "schöne Grüße über München".encode("cp850"),
-    "Japanese in Shift JIS": "こんにちは世界".encode("shift_jis"),
+    "Japanese in shift_jis": "こんにちは世界".encode("shift_jis"),
     "Chinese in GBK": "你好，世界，今天天气很好".encode("gbk"),
-    "noise": bytes(range(128, 256)),
+    "noise in latin1": bytes(range(128, 256)),
 }
 
 
@@ -88,6 +89,9 @@ def test_text_in_another_encoding_is_never_read_as_something_else(write, name):
     path = write("a.txt", b"first line\n" + OTHERS[name] + b"\n")
     with pytest.raises(DataError, match="a.txt:2: byte 0x.. at position .* is not UTF-8"):
         list(text_lines(path))
+    longer = write("b.txt", (OTHERS[name] + b"\n") * 5)
+    with contextlib.suppress(DataError):
+        assert {line for _, line in text_lines(longer)} == {OTHERS[name].decode(name.split(" in ")[1]) + "\n"}
 
 
 LANGUAGES = [
@@ -134,3 +138,41 @@ def test_a_corrupt_compressed_file_is_refused(write, suffix, is_cut):
     content = COMPRESSORS[suffix](LINES.encode() * 100)[:-20] if is_cut else LINES.encode()
     with pytest.raises(DataError, match=f"`a.jsonl{suffix}` is not a complete"):
         list(read_rows(write(f"a.jsonl{suffix}", content)))
+
+
+SCRIPTS = {
+    "cp1250": "Zażółć gęślą jaźń i ciesz się. Święty Mikołaj dał prezenty. Źle się czuję. Łódź jest piękna wiosną",
+    "cp1251": "Москва столица России, сегодня хорошая погода, пойдём гулять",
+    "koi8_r": "Москва столица России, сегодня хорошая погода, пойдём гулять",
+    "cp1253": "Η Αθήνα είναι η πρωτεύουσα, σήμερα έχει καλό καιρό και η ταινία ήταν βαρετή",
+    "cp932": "東京は日本の首都です。とても大きい街です。今日は天気がいいですね。散歩に行きましょう。",
+    "euc_jp": "東京は日本の首都です。とても大きい街です。今日は天気がいいですね。散歩に行きましょう。",
+    "gb18030": "北京是中国的首都，非常大。今天天气很好，我们去散步吧。这部电影很无聊，不推荐。",
+    "cp949": "서울은 한국의 수도입니다. 오늘 날씨가 좋네요. 이 영화는 지루해요. 서비스가 나빠요. 감사합니다",
+}
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_letters_show_the_encoding_of_other_scripts(write, name):
+    lines = "".join(json.dumps({"text": SCRIPTS[name], "n": n}, ensure_ascii=False) + "\n" for n in range(3))
+    rows = list(read_rows(write("a.jsonl", lines.encode(name))))
+    assert [row.values["text"] for row in rows] == [SCRIPTS[name]] * 3
+    assert f"`a.jsonl` is not UTF-8 and is read as {name} (for example `" in rows[0].note
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "example"),
+    [("cp1250", "łódź", "łódź"), ("cp1254", "İstanbul çok güzel bir şehir", "İstanbul"), ("cp1250", "tűzőrség", "")],
+    ids=["short", "alike", "hungarian"],
+)
+def test_a_doubtful_encoding_is_refused_with_what_it_could_be(write, name, text, example):
+    with pytest.raises(DataError) as caught:
+        list(read_rows(write("a.jsonl", (json.dumps({"text": text}, ensure_ascii=False) + "\n").encode(name) * 3)))
+    assert caught.value.what == "`a.jsonl` is not UTF-8, and its encoding is not clear from the text"
+    assert example in caught.value.why
+    assert "`iconv -f " in caught.value.fix
+
+
+def test_shifts_between_character_sets_are_japanese(write):
+    (row,) = read_rows(write("a.jsonl", '{"text": "東京"}\n'.encode("iso2022_jp")))
+    assert row.values["text"] == "東京"

@@ -133,7 +133,7 @@ def test_cells_of_a_binary_worksheet_are_counted():
 
 
 def test_empty_rows_to_the_end_of_a_worksheet_are_usual(write):
-    assert excel.worksheets(write("a.ods", open_document(1_048_575, 16_384, "")))["A"][0][:2] == ["x", "x"]
+    assert excel.worksheets(write("a.ods", open_document(1_048_575, 16_384, "")))["A"].cells[0][:2] == ["x", "x"]
 
 
 def test_a_workbook_that_unpacks_to_far_more_than_its_size_is_refused(write, monkeypatch):
@@ -181,3 +181,17 @@ def test_what_is_not_clear_is_asked(write, case):
     with pytest.raises(DataError) as caught:
         list(read_source(find_sources(name).train[0]))
     check_message(caught.value)
+
+
+def test_merged_cells_count_for_each_of_their_rows(write):
+    rows = [["text", "label"], ["a", "x"], ["b", None], ["c", None], ["d", "y"], ["e", None]]
+    path = write("rows.xlsx", workbook({"S": rows}, merged=["B2:B4", "A6:B6"]))
+    read = list(read_rows(path))
+    assert [tuple(row.values.values()) for row in read] == [("a", "x"), ("b", "x"), ("c", "x"), ("d", "y"), ("e", "")]
+    assert read[0].note.endswith("it has merged cells, whose value counts for each of their rows, in `label`.")
+
+
+def test_a_title_over_merged_columns_is_still_a_title(write):
+    rows = [["Reviews", None], ["text", "label"], ["a", "x"], ["b", "y"]]
+    read = list(read_rows(write("rows.xlsx", workbook({"S": rows}, merged=["A1:B1"]))))
+    assert [row.values for row in read] == [{"text": "a", "label": "x"}, {"text": "b", "label": "y"}]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -10,8 +11,11 @@ from pathlib import Path
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
+from burnish.data.files.folders import folder_contents
+from burnish.data.files.parts import FilePart
 from burnish.data.files.sources import find_sources, read_source
 from burnish.data.rows.dataset import load_records
+from burnish.data.rows.row import Rejected, Row
 from burnish.errors import DataError
 from burnish.recipe.schema import DataSection
 from tests.snapshots import check_message
@@ -248,3 +252,36 @@ def test_a_file_whose_name_is_not_utf_8_is_read_and_hashed_like_any_other(here):
     records = load_records(DataSection(path="set"))
     assert len(records.train) + len(records.valid) + len(records.test) == 20
     assert records.train[0].place.startswith("set/d\udce9j\udce0.jsonl:")
+
+
+def test_folders_of_texts_are_labels(tmp_path):
+    for split in ("train", "test"):
+        for label in ("pos", "neg"):
+            (tmp_path / split / label).mkdir(parents=True)
+            for n in range(3):
+                (tmp_path / split / label / f"{n}.txt").write_text(f"a {label} text\n\nof {split} {n}")
+    (tmp_path / "train" / "unsup").mkdir()
+    (tmp_path / "train" / "unsup" / "0.txt").write_text("no label")
+    (tmp_path / "train" / "urls_pos.txt").write_text("http://x")
+    (tmp_path / "train" / "pos" / "9.txt").write_text("")
+    contents = folder_contents(tmp_path)
+    rows = [row for part in contents.parts["train"] for row in part.read()]
+    assert [row.values for row in rows if isinstance(row, Row)] == [
+        {"text": f"a {label} text\n\nof train {n}", "label": label} for label in ("neg", "pos") for n in range(3)
+    ]
+    assert [Path(row.file).name for row in rows if isinstance(row, Rejected)] == ["9.txt"]
+    assert len(contents.parts["test"]) == 6
+    assert [path.name for path in contents.unused] == ["urls_pos.txt"]
+    assert "`neg`, `pos`. To learn the texts alone: `--set data.shape=text`" in contents.notes[0]
+    assert contents.notes[1].endswith("unsup` have no label and are not used.")
+    for outer in (tmp_path.parent, tmp_path / "train"):
+        assert any(isinstance(part, FilePart) and part.label for part in folder_contents(outer).parts["train"])
+
+
+@pytest.mark.parametrize("extra", ["pos/a.ann", "pos/a.csv", "rows.jsonl"], ids=str)
+def test_folders_with_other_data_are_no_labels(tmp_path, extra):
+    for name in ("pos/a.txt", "pos/b.txt", "neg/a.txt", "neg/b.txt", "rows.txt", "more.txt", "third.txt", extra):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("T1\tX 0 1\ta" if name.endswith(".ann") else "a text")
+    with contextlib.suppress(DataError):
+        assert not any(isinstance(part, FilePart) for part in folder_contents(tmp_path).parts["train"])

@@ -13,8 +13,13 @@ _PACKAGE = "http://schemas.openxmlformats.org/package/2006"
 _KIND = "application/vnd.openxmlformats-officedocument.spreadsheetml"
 
 
-def workbook(worksheets: Mapping[str, Sequence[Sequence[object]]]) -> bytes:
-    """The bytes of an .xlsx file with these cells: texts, numbers, booleans, or None."""
+def workbook(worksheets: Mapping[str, Sequence[Sequence[object]]], merged: Sequence[str] = ()) -> bytes:
+    """The bytes of an .xlsx file with these cells: texts, numbers, booleans, or None.
+
+    Args:
+        worksheets: the rows of each, by name.
+        merged: regions of merged cells in all of them, such as `B2:B4`.
+    """
     buffer = io.BytesIO()
     numbers = range(1, len(worksheets) + 1)
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -39,7 +44,7 @@ def workbook(worksheets: Mapping[str, Sequence[Sequence[object]]]) -> bytes:
             "xl/workbook.xml", f'<workbook xmlns="{_MAIN}" xmlns:r="{_RELATIONS}"><sheets>{entries}</sheets></workbook>'
         )
         for n, rows in zip(numbers, worksheets.values(), strict=True):
-            archive.writestr(f"xl/worksheets/s{n}.xml", _worksheet(rows))
+            archive.writestr(f"xl/worksheets/s{n}.xml", _worksheet(rows, merged))
     return buffer.getvalue()
 
 
@@ -51,14 +56,16 @@ def _relations(targets: Sequence[tuple[str, str]]) -> str:
     return f'<Relationships xmlns="{_PACKAGE}/relationships">{entries}</Relationships>'
 
 
-def _worksheet(rows: Sequence[Sequence[object]]) -> str:
+def _worksheet(rows: Sequence[Sequence[object]], merged: Sequence[str]) -> str:
     lines = []
     for number, row in enumerate(rows, start=1):
         cells = "".join(
             _cell(f"{'ABCDEFGH'[place]}{number}", value) for place, value in enumerate(row) if value is not None
         )
         lines.append(f'<row r="{number}">{cells}</row>')
-    return f'<worksheet xmlns="{_MAIN}"><sheetData>{"".join(lines)}</sheetData></worksheet>'
+    regions = "".join(f'<mergeCell ref="{region}"/>' for region in merged)
+    regions = f"<mergeCells>{regions}</mergeCells>" if regions else ""
+    return f'<worksheet xmlns="{_MAIN}"><sheetData>{"".join(lines)}</sheetData>{regions}</worksheet>'
 
 
 def _cell(place: str, value: object) -> str:

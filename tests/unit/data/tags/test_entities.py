@@ -268,3 +268,20 @@ def test_spans_of_words_that_contradict_each_other_are_refused():
     with pytest.raises(DataError) as caught:
         tags_of_rows({"tokens": ["in", "Rome"], "entities": [[1, 2, "place"], [0, 0, "x"]]})
     check_message(caught.value)
+
+
+@pytest.mark.parametrize(
+    "spans",
+    [[[0, 3, "PER"], [14, 17, "LOC"]], [{"start": 0, "end": 3, "label": "PER", "text": "Anna"}]],
+    ids=["without texts", "with texts"],
+)
+def test_ends_may_be_last_characters(spans):
+    found, notes = tags_of_rows({"text": "Anna lives in Rome", "entities": spans})
+    assert found == {("Anna", "lives", "in", "Rome"): ("B-PER", "O", "O", "B-LOC" if len(spans) > 1 else "O")}
+    assert "The ends of spans are taken as their last characters" in notes[0]
+
+
+def test_a_span_that_cuts_a_word_is_no_sign_for_all():
+    rows = [{"text": "Anna lives in Rome", "entities": [[0, 4, "PER"], [14, 18, "LOC"], [5, 9, "X"]]}]
+    with pytest.raises(RowError, match="cuts the word"):
+        tags_of_rows(*rows)
