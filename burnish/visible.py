@@ -67,7 +67,7 @@ def parse_json(text: str | bytes) -> Any:
 
 
 class RepeatedKey(ValueError):
-    """A key stands twice in one object with different values: which one is meant is not clear."""
+    """A key has two values in one object: which one is meant is not clear."""
 
 
 def keyed_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def keyed_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         for key, value in pairs:
             if value != found[key]:
-                raise RepeatedKey(f"the key `{visible(key, '')}` stands twice in one object, with different values")
+                raise RepeatedKey(f"the key `{visible(key, '')}` has two values in one object")
     return found
 
 

@@ -24,7 +24,7 @@ KEPT = ("name", "tool_call_id")
 CONTENTS = ("content", "value", "text", "message", "refusal", "parts")
 """Keys that hold what a message says."""
 USED = frozenset(
-    ("role", "from", "speaker", "author", "channel", "tool_calls", "function_call", "reasoning_details")
+    ("role", "from", "speaker", "sender", "author", "channel", "tool_calls", "function_call", "reasoning_details")
     + (*CONTENTS, *KEPT, *THOUGHT, *WEIGHTS)
 )
 

@@ -83,6 +83,12 @@ def _result(part: Any) -> Message | None:
     if part.get("type") == "tool_result":
         content = part.get("content")
         return {"role": "tool", "tool_call_id": part.get("tool_use_id"), "content": "" if content is None else content}
+    of_bedrock = part.get("toolResult")
+    if isinstance(of_bedrock, dict):
+        parts = of_bedrock.get("content")
+        contents = [one.get("json", one) if isinstance(one, dict) else one for one in parts or []]
+        content = parts if contents == parts else contents[0] if len(contents) == 1 else contents
+        return {"role": "tool", "tool_call_id": of_bedrock.get("toolUseId"), "content": content}
     given = part.get("functionResponse", part.get("function_response"))
     if not isinstance(given, dict):
         return None
@@ -165,7 +171,7 @@ def read_content(content: Any, number: int) -> tuple[str | None, str, list[Any]]
 
 def _call(part: Mapping[str, Any]) -> Any:
     """The call in a part that is one, as Anthropic and Gemini have it."""
-    return part.get("functionCall") or part.get("function_call") or part
+    return part.get("functionCall") or part.get("function_call") or part.get("toolUse") or part
 
 
 def parts_in(content: Any) -> Any:

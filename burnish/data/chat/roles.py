@@ -24,7 +24,7 @@ ROLES = {name: role for role, names in _ROLES.items() for name in names.split()}
 _VERSION = re.compile(r"[-_. ]?v?\d[\w.:-]*\Z")
 """What follows the name of a model, as in `gpt-4` and `claude-3-opus`."""
 NO_ROLES: Mapping[str, str] = {}
-_KEYS = ("role", "from", "speaker")
+_KEYS = ("role", "from", "speaker", "sender")
 _INNER_CHANNEL = "analysis"
 """The channel of gpt-oss that has thoughts."""
 

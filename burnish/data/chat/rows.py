@@ -101,14 +101,14 @@ def answer_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> Ch
         name, value = pick(values, field)
         if name in THOUGHT and (thought := as_text(value, name)) and thought.strip():
             reply["reasoning_content"] = thought
-    earlier = read_history(values.get(HISTORY[0])) if HISTORY in pattern.optional else ()
+    earlier = read_history(pick(values, HISTORY)[1], pattern.roles) if HISTORY in pattern.optional else ()
     messages = (*earlier, {"role": "user", "content": question}, reply)
     tools = tools_of(values) if "tools" in pattern.names else None
     return ChatRecord(with_system(values, messages), tools, place)
 
 
-def read_history(value: Any) -> tuple[Message, ...]:
-    """The turns before a question, each a question with its answer; none if the cell is empty.
+def read_history(value: Any, roles: Mapping[str, str] = NO_ROLES) -> tuple[Message, ...]:
+    """The turns before a question: messages, or questions with their answers; none if the cell is empty.
 
     Raises:
         RowError: it holds something else.
@@ -116,6 +116,8 @@ def read_history(value: Any) -> tuple[Message, ...]:
     turns = parse_json_text(value, "history")
     if not turns:
         return ()
+    if isinstance(turns, list) and all(isinstance(turn, dict) for turn in turns):
+        return tuple(with_thoughts(read_turns(turns, roles)))
     if not isinstance(turns, list) or not all(isinstance(turn, list) and len(turn) == 2 for turn in turns):
         raise RowError("`history` is not a list of questions with their answers")
     texts = [as_text(part, "history") or "" for turn in turns for part in turn]

@@ -12,6 +12,8 @@ _ARGUMENTS = ("arguments", "parameters", "input", "args", "kwargs")
 """Keys that hold the arguments of a call: OpenAI's, Llama's, Anthropic's and others."""
 _SCHEMAS = ("input_schema", "inputSchema", "schema")
 """Keys that other interfaces have for what OpenAI calls `parameters`."""
+_LISTS = ("functionDeclarations", "function_declarations")
+"""Keys under which Gemini lists the functions of a tool."""
 _DESCRIBED = {"parameters", "description", *_SCHEMAS}
 _DESCRIBING = ("system", "developer")
 
@@ -54,7 +56,7 @@ def read_tools(value: Any) -> tuple[dict[str, Any], ...] | None:
     if not value:
         return None
     tools = []
-    for tool in value if isinstance(value, list) else [value]:
+    for tool in _each_tool(value):
         function = tool.get("function") or tool if isinstance(tool, dict) else None
         if not isinstance(function, dict) or not function.get("name"):
             raise RowError("a tool in `tools` has no name")
@@ -62,6 +64,19 @@ def read_tools(value: Any) -> tuple[dict[str, Any], ...] | None:
         described = _with_parameters(function)
         tools.append({**tool, "function": described} if "function" in tool else _as_function(described))
     return tuple(tools)
+
+
+def _each_tool(value: Any) -> list[Any]:
+    """The tools of a cell one by one: Gemini lists several in one object, and Bedrock has an object around each."""
+    found = value.get("tools", value) if isinstance(value, dict) else value
+    tools: list[Any] = []
+    for tool in found if isinstance(found, list) else [found]:
+        if not isinstance(tool, dict):
+            tools.append(tool)
+            continue
+        listed = next((tool[key] for key in _LISTS if isinstance(tool.get(key), list)), None)
+        tools += [tool.get("toolSpec", tool)] if listed is None else listed
+    return tools
 
 
 def _as_function(described: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,7 +91,9 @@ def _with_parameters(function: Mapping[str, Any]) -> Mapping[str, Any]:
     other = next((name for name in _SCHEMAS if isinstance(function.get(name), dict)), None)
     if schema is not None or other is None:
         return function
-    return {("parameters" if name == other else name): value for name, value in function.items()}
+    bare = {("parameters" if name == other else name): value for name, value in function.items()}
+    inner = bare["parameters"].get("json")  # as in Bedrock's `{"inputSchema": {"json": ...}}`
+    return {**bare, "parameters": inner} if isinstance(inner, dict) else bare
 
 
 def tools_inside(messages: Any) -> tuple[dict[str, Any], ...] | None:

@@ -37,6 +37,8 @@ _OTHER_KINDS = (
 )
 _JAPANESE_SHIFTS = (b"\x1b$B", b"\x1b$@")
 _BLOCK_BYTES = 1 << 20
+_FEWEST_BYTES = 5
+"""Bytes beyond ASCII in which an encoding may show."""
 _SAMPLE_LINES = 200
 """Lines beyond ASCII from which an encoding other than UTF-8 is inferred."""
 
@@ -107,7 +109,8 @@ def _find_encoding(path: Path) -> Encoding:
         return Encoding("cp1252", 0, note, old_line_ends)
     if odd:
         clear, possible = guesses(odd)
-        if clear is None and possible and b"\n" in odd:  # one line alone may be broken
+        beyond = sum(byte > 0x7F for byte in odd)
+        if clear is None and possible and b"\n" in odd and beyond >= _FEWEST_BYTES:  # one line may just be broken
             raise _doubtful(path, possible)
         if clear is not None:
             note = f"is not UTF-8 and is read as {clear.name} (for example `{clear.example}`)"

@@ -25,7 +25,7 @@ class Document:
         self.file = str(path)
         self.text = "".join(line for _, line in text_lines(path, longest=-1))
         self.repeated = ""
-        """What is wrong with the last value: a key stands twice in an object of it; empty if none does."""
+        """What is wrong with the last value: a key has two values in an object of it; empty if none has."""
         self._decoder = json.JSONDecoder(object_pairs_hook=self._object)
 
     def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from burnish.data.chat.roles import find_role
+from burnish.data.rows.mapping import WRITTEN, mapping
 from burnish.data.rows.row import Row, quoted
 from burnish.errors import DataError
 
@@ -14,6 +16,7 @@ _ANNOTATION = re.compile(
     r"categories|tags?|ner|pos|bio|entity|entities|ents|spans?|annotations?|aspects?|slots?|toxicity|toxic|stance",
 )
 _SEPARATORS = re.compile(r"[\W_]+|(?<=[a-z])(?=[A-Z])")
+_ROLE_COLUMNS = ("role", "from", "speaker", "sender", "author", "author_role")
 _SHOWN_CHARACTERS = 60
 
 
@@ -39,6 +42,39 @@ def refuse_ignored(rows: Sequence[Row], columns: Iterable[str]) -> None:
             f"The first value is `{shown}`.",
             f"To learn it: {_how_to_learn(column, value)}. To learn the text alone: `--set data.shape=text`",
         )
+
+
+def refuse_unwritten(rows: Sequence[Mapping[str, Any]], text: str, columns: Iterable[str]) -> None:
+    """Asks what to do with a column beside a text that seems to be what is to be written, or who says the text.
+
+    Args:
+        rows: values by column.
+        text: the column with the text.
+        columns: those that would be ignored.
+
+    Raises:
+        DataError: one of them seems to be that.
+    """
+    for column in columns:
+        cells = [cell for values in rows if isinstance(cell := values.get(column), str) and cell.strip()]
+        if 2 * len(cells) <= len(rows):
+            continue
+        if column.lower() in WRITTEN and 2 * len(set(cells)) > len(cells):
+            raise DataError(
+                f"`{column}` seems to be what is to be written for each `{text}`, but these rows would be read as "
+                "plain text, without it",
+                f"The first is `{cells[0][:_SHOWN_CHARACTERS]}`.",
+                f"To learn to write it: {mapping(prompt=text, completion=column)}. To learn the text alone: `--set "
+                "data.shape=text`",
+            )
+        roles = {find_role(cell, {}) for cell in set(cells)}
+        if column.lower() in _ROLE_COLUMNS and {"user", "assistant"} <= roles and None not in roles:
+            raise DataError(
+                f"each row seems to be one message of a conversation: `{column}` says whose",
+                "Read one by one, answers would be learned without their questions.",
+                'Write each conversation as one row: `{"messages": [{"role": "user", "content": ...}, ...]}`. To learn '
+                "the texts alone: `--set data.shape=text`",
+            )
 
 
 def _is_filled(value: Any) -> bool:

@@ -23,9 +23,16 @@ _IDS = re.compile(
     r"(?:.*[\W_])?(?:id|ids|idx|index|nr|no|number|date|time|year|url|file|filename|split|set)|\w*id\d?", re.IGNORECASE
 )
 """Names of columns that say where a row is from, or which it is."""
-_SPEAKERS = {"role", "from", "speaker", "author"}
+_SPEAKERS = {"role", "from", "speaker", "author", "sender"}
 _STARTS = {"answer_start", "start"}
 _LABELS = {"label", "labels", "score", "class", "target", "similarity", "category", "gold_label", "is_duplicate"}
+WRITTEN = (
+    "response", "completion", "answer", "output", "solution", "canonical_solution", "code", "corrected", "rewrite",
+    "paraphrase", "translation", "summary", "abstract", "explanation", "reply", "target_text", "gold_answer",
+    "reference", "reference_answer", "ground_truth", "ideal", "expected_output", "model_answer",
+)  # fmt: skip
+"""Names of columns with what is to be written, best first; of others the second text is guessed."""
+_CHOICES = ("choices", "options", "candidates", "endings", "answer_choices")
 _OTHER_HALF = {"chosen": "rejected", "rejected": "chosen"}
 _BETTER = {
     "preferred": "dispreferred", "win": "lose", "winner": "loser", "winning": "losing", "better": "worse",
@@ -34,7 +41,11 @@ _BETTER = {
     "preferred_answer": "dispreferred_answer", "response_chosen": "response_rejected",
 }  # fmt: skip
 """Names of the better and of the worse of two answers."""
-_NUMBERED = re.compile(r"(answer|completion|output|response|reply|chat|model)s?[_ -]?(?:[abjk]|[0-2])", re.IGNORECASE)
+_NUMBERED = re.compile(
+    r"((?:\w+[_ -])?(?:answer|completion|output|response|reply|chat|model|ref|reference|candidate|generation))s?"
+    r"[_ -]?(?:[abjk]|[0-2])",
+    re.IGNORECASE,
+)
 
 
 def mapping(**columns: str) -> str:
@@ -73,12 +84,25 @@ def map_example(rows: Sequence[Row]) -> str:
         if len(texts) == 1 and not any(isinstance(value, (list, dict)) for value in first.values()):
             return mapping(text=texts[0])
     texts += [name for name, value in first.items() if isinstance(value, str) and name not in texts]
+    if any(not _IDS.fullmatch(name) for name in texts):
+        texts = [name for name in texts if not _IDS.fullmatch(name)]
+    elif len(texts) > 1:
+        return MAP_EXAMPLE
+    written = next((name for known in WRITTEN for name in texts if name.lower() == known), None)
+    if written is not None and len(texts) > 1:
+        return mapping(prompt=next(name for name in texts if name != written), completion=written)
     return mapping(prompt=texts[0], completion=texts[1]) if len(texts) > 1 else MAP_EXAMPLE
 
 
 def _nested_example(first: Mapping[str, Any]) -> str:
     """What to type where a column holds a conversation, or answers with their places in a text; else empty."""
     talks = next((name for name, value in first.items() if _are_turns(value)), None)
+    answer = next(
+        (name for known in WRITTEN for name in first if name.lower() == known and _is_text(first[name])), None
+    )
+    if talks is not None and answer is not None:
+        asked = next((name for name in first if name not in (talks, answer) and _is_last_question(name)), "COLUMN")
+        return mapping(prompt=asked, completion=answer)
     if talks is not None:
         return mapping(messages=talks)
     texts = [name for name, value in first.items() if isinstance(value, str) and not _IDS.fullmatch(name)]
@@ -104,6 +128,14 @@ def _annotated_example(texts: Sequence[str], labels: Sequence[str], scores: Sequ
     pair = f"to learn `{name}`: {mapping(sentence1=texts[0], sentence2=texts[1], **learned)}"
     written = f"to write `{texts[1]}`: {mapping(prompt=texts[0], completion=texts[1])}"
     return f"{pair}; {written}" if named else f"{written}; {pair}"
+
+
+def _is_text(cell: Any) -> bool:
+    return isinstance(cell, str) and bool(cell.strip())
+
+
+def _is_last_question(name: str) -> bool:
+    return name.lower() in ("message", "question", "prompt", "query", "input", "instruction", "user")
 
 
 def _are_turns(cell: Any) -> bool:
@@ -176,6 +208,8 @@ def unknown_shape(
         )
     names = {str(name).lower(): str(name) for name in found}
     better = next((name for name in names if _BETTER.get(name) in names), None)
+    if advice := _advice(rows[0].values, names):
+        return DataError(f"`{file}` has no known shape: {what}", *advice)
     if better is not None:
         chosen, rejected = names[better], names[_BETTER[better]]
         return DataError(
@@ -196,6 +230,69 @@ def unknown_shape(
     if is_pair:
         fix = _how_to_label(rows, found)
     return DataError(f"`{file}` has no known shape: {what}", shapes, fix)
+
+
+def _advice(first: Mapping[str, Any], names: Mapping[str, str]) -> tuple[str, str] | None:
+    """Why rows of a known kind cannot be read as they are, and what to do; None for others.
+
+    Args:
+        first: values of the first row.
+        names: the columns, by their names in lower case.
+    """
+    choices = next((names[name] for name in _CHOICES if name in names), None)
+    if choices is not None:
+        return (
+            f"`{choices}` seems to hold the answers to choose from.",
+            "Write the choices into the question of each row, in a column `prompt`, and the text of the right one in a "
+            "column `completion`",
+        )
+    texts = [name for name, cell in first.items() if isinstance(cell, str) and not _IDS.fullmatch(name)]
+    if "answer_start" in names and len(texts) < 3 and not {"answer", "answers", "answer_text"} & names.keys():
+        return (
+            "`answer_start` says where an answer begins, and no column has its text.",
+            "Write the text of each answer, from its first character to its last, in a column `answer`",
+        )
+    translated = next((name for name, cell in first.items() if _is_translated(cell)), None)
+    if translated is not None:
+        one, other = list(first[translated])[:2]
+        return (
+            f"`{translated}` has one text in each of several languages: {quoted(first[translated])}.",
+            f"Write the text to translate in a column `source` and its translation in `target`: `jq -c "
+            f"'{{source: .{translated}.{one}, target: .{translated}.{other}}}' IN.jsonl > OUT.jsonl`",
+        )
+    if isinstance(first.get("mapping"), Mapping):
+        return (
+            "It seems to be the export of a chat, whose `mapping` holds a tree of messages.",
+            'Write each conversation as one row: `{"messages": [{"role": "user", "content": ...}, ...]}`',
+        )
+    ranked = next((name for name, cell in first.items() if _are_ranked(cell)), None)
+    if ranked is not None:
+        return (
+            f"`{ranked}` seems to hold several answers to one prompt, with ranks or scores.",
+            "Write the best answer of each row in a column `chosen` and a worse one in `rejected`",
+        )
+    return None
+
+
+def _is_translated(cell: Any) -> bool:
+    is_named = (
+        isinstance(cell, Mapping)
+        and len(cell) > 1
+        and all(re.fullmatch(r"[a-z]{2,3}(?:[-_]\w+)?", str(key)) for key in cell)
+    )
+    return is_named and all(isinstance(text, str) for text in cell.values())
+
+
+def _are_ranked(cell: Any) -> bool:
+    one = cell[0] if isinstance(cell, list) and len(cell) > 1 else None
+    return (
+        isinstance(one, Mapping)
+        and not {"rank", "score", "rating", "overall_score"}.isdisjoint(one)
+        and any(
+            isinstance(text, str) and " " in text.strip() or name in ("answer", "response", "text")
+            for name, text in one.items()
+        )
+    )
 
 
 def _how_to_label(rows: Sequence[Row], found: Sequence[str]) -> str:

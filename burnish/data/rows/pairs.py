@@ -10,11 +10,11 @@ from burnish.data.rows.mapping import mapping
 
 SOURCE = (
     "source", "src", "source_text", "input", "input_text", "query", "user", "human", "question", "instruction",
-    "article", "document", "dialogue", "text",
+    "problem", "article", "document", "dialogue", "text",
 )  # fmt: skip
 RESULT = (
     "target", "tgt", "target_text", "output", "output_text", "response", "completion", "reply", "assistant", "bot",
-    "gpt", "summary", "highlights", "translation", "answer",
+    "gpt", "summary", "highlights", "translation", "solution", "answer",
 )  # fmt: skip
 _LABELLED = ("text", "target")
 """A text and its class, not two texts."""

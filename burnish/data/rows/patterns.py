@@ -63,7 +63,7 @@ def has_places(values: Mapping[str, Any]) -> bool:
     return "answers" in values or (isinstance(answer, dict) and {"text", "answer_start"} <= answer.keys())
 
 
-SYSTEM = ("system", "system_prompt", "system_message", "systemInstruction", "system_instruction")
+SYSTEM = ("system", "system_prompt", "system_message", "systemInstruction", "system_instruction", "preamble")
 TOOLS = ("tools", "functions")
 TURNS, PROMPT = ("messages", "conversations", "contents"), ("prompt", "question", "instruction")
 ANSWER = ("completion", "response", "output", "answer")
@@ -95,7 +95,7 @@ WORDS = (*ONLY_WORDS, "text", "sentence")
 """Columns with the words of a sentence; the last ones only beside tags of a scheme for each of them."""
 PICTURES = ("images", "image")
 PAIR, OUTPUTS = (("chosen",), ("rejected",)), (("preferred_output",), ("non_preferred_output",))
-CONTEXT, HISTORY = ("context", "passage"), ("history",)
+CONTEXT, HISTORY = ("context", "passage"), ("history", "chat_history")
 _CHAT_ROWS, _PREFERENCES = "burnish.data.chat.rows", "burnish.data.preference.rows"
 _CONVERSATION, _ANSWER = f"{_CHAT_ROWS}:conversation_record", f"{_CHAT_ROWS}:answer_record"
 _PAIR, _INPUT_PAIR = f"{_PREFERENCES}:pair_record", f"{_PREFERENCES}:input_pair_record"

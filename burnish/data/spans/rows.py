@@ -33,6 +33,8 @@ def span_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> Span
 
 def is_guessed(values: Mapping[str, Any]) -> bool:
     """Whether an answer has no position and occurs several times in the text."""
+    if "answer_start" in values:
+        return False
     context, answers = values.get("context"), values.get("answers")
     listed = answers if isinstance(answers, list) else [answers]
     texts = [text for text in listed if isinstance(text, str) and text]

@@ -73,14 +73,14 @@ def settle_entities(pattern: Pattern, rows: Sequence[Mapping[str, Any]], asked: 
     if not past or fit_last < len(past) or 2 * fit_past >= len(past):
         return Settled(pattern)
     note = (
-        f"The ends of spans are taken as their last characters: with those as ends, {len(past) - fit_past:,} of "
-        f"{len(past):,} spans would cut a word, and with the next ones none does."
+        f"The ends of spans are taken as their last characters: as places past them, {len(past) - fit_past:,} of "
+        f"{len(past):,} spans would cut a word or not have the text that is said to be there; so, none does."
     )
     return Settled(pattern, (LastCharacterReading(),), notes=(note,))
 
 
 def _fits(values: Mapping[str, Any]) -> Iterator[tuple[bool, bool]]:
-    """For each span of a row whether it is a whole text with its end past it, and with its end as its last character."""
+    """For each span of a row whether it is right with its end as the place past it, and as its last character."""
     try:
         read = read_annotated(values)
     except RowError:

@@ -14,7 +14,8 @@ from burnish.data.chat.tools import read_tools
 from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.patterns import ANSWER, PROMPT, SYSTEM, TOOLS, TURNS
 from burnish.data.rows.records import ChatRecord
-from burnish.data.rows.row import RowError
+from burnish.data.rows.row import Row, RowError
+from burnish.data.rows.shapes import detect_shape
 from burnish.errors import DataError
 
 QUESTIONS = Pattern("questions", ChatRecord, "", (PROMPT, ANSWER), (TOOLS, SYSTEM), ("input",))
@@ -264,3 +265,96 @@ def test_messages_are_numbered_from_1() -> None:
         read_messages([ASK, "Fine."], "messages")
     with pytest.raises(RowError, match="message 1 has no `role`"):
         read_messages([{"content": "a"}], "messages")
+
+
+WEATHER = {"type": "function", "function": {"name": "weather", "arguments": {"city": "Oslo"}}}
+CALLED: dict[str, list[dict[str, Any]]] = {
+    "Anthropic": [
+        {
+            "role": "assistant",
+            "content": [
+                {"type": "text", "text": "Let me see."},
+                {"type": "tool_use", "id": "t1", "name": "weather", "input": {"city": "Oslo"}},
+            ],
+        },
+        {
+            "role": "user",
+            "content": [
+                {"type": "tool_result", "tool_use_id": "t1", "content": [{"type": "text", "text": "cold"}]},
+                {"type": "text", "text": "So?"},
+            ],
+        },
+    ],
+    "Gemini": [
+        {
+            "role": "model",
+            "parts": [
+                {"text": "Let me see."},
+                {"functionCall": {"id": "t1", "name": "weather", "args": {"city": "Oslo"}}},
+            ],
+        },
+        {"role": "user", "parts": [{"functionResponse": {"name": "w", "response": "cold"}}, {"text": "So?"}]},
+    ],
+    "Bedrock": [
+        {
+            "role": "assistant",
+            "content": [
+                {"text": "Let me see."},
+                {"toolUse": {"toolUseId": "t1", "id": "t1", "name": "weather", "input": {"city": "Oslo"}}},
+            ],
+        },
+        {
+            "role": "user",
+            "content": [{"toolResult": {"toolUseId": "t1", "content": [{"json": "cold"}]}}, {"text": "So?"}],
+        },
+    ],
+}
+
+
+@pytest.mark.parametrize("maker", CALLED)
+def test_calls_and_results_of_tools_may_be_parts(maker: str) -> None:
+    messages = read_messages([ASK, *CALLED[maker], {"role": "assistant", "content": "Cold."}], "messages")
+    assert messages[1] == answer("Let me see.", tool_calls=[{"id": "t1", **WEATHER}])
+    assert (messages[2]["role"], messages[2]["content"]) == ("tool", "cold")
+    assert messages[3:] == (question("So?"), answer("Cold."))
+
+
+def test_a_plan_for_tools_is_a_thought() -> None:
+    call = {"id": "t1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+    read = read_message({"role": "assistant", "tool_plan": "I look.", "tool_calls": [call]}, 2)
+    assert read["reasoning_content"] == "I look."
+
+
+@pytest.mark.parametrize(
+    "tools",
+    [
+        [{"functionDeclarations": [{"name": "sum", "parameters": {"type": "object"}}]}],
+        [{"toolSpec": {"name": "sum", "inputSchema": {"json": {"type": "object"}}}}],
+        {"tools": [{"name": "sum", "input_schema": {"type": "object"}}]},
+    ],
+    ids=["Gemini", "Bedrock", "in an object"],
+)
+def test_tools_of_other_makers(tools: Any) -> None:
+    described = {"type": "function", "function": {"name": "sum", "parameters": {"type": "object"}}}
+    assert read_tools(tools) == (described,)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("system_prompt", "Be brief."),
+        ("systemInstruction", {"role": "system", "parts": [{"text": "Be brief."}]}),
+        ("system", [{"text": "Be brief."}]),
+    ],
+    ids=str,
+)
+def test_a_system_text_under_other_names_and_in_parts(name: str, value: Any) -> None:
+    assert with_system({name: value}, (ASK, FINE)) == (BRIEF, ASK, FINE)
+
+
+def test_a_history_may_be_messages() -> None:
+    values = {"prompt": "And now?", "completion": "Fine, too.", "chat_history": [ASK, FINE]}
+    shape = detect_shape([Row(values, "a.jsonl", 1)], {})
+    record = shape.to_record(Row(values, "a.jsonl", 1))
+    assert record.dialogues() == ((ASK, FINE, question("And now?"), answer("Fine, too.")),)
+    assert shape.unused == ""

@@ -106,3 +106,19 @@ def test_unknown_columns_are_mapped_in_the_command_by_the_names_of_the_user():
     assert caught.value.fix == (
         "Map the columns: `--set 'data.columns.prompt=Mail body' --set data.columns.completion=reply_text`"
     )
+
+
+def test_what_is_written_beside_a_text_is_asked_about():
+    found = rows(*({"text": f"Write f{n}.", "code": f"def f{n}(): pass"} for n in range(4)))
+    with pytest.raises(DataError, match="`code` seems to be what is to be written for each `text`") as caught:
+        detect_shape(found, {})
+    assert "`--set data.columns.prompt=text --set data.columns.completion=code`" in caught.value.fix
+    assert detect_shape(found, {"prompt": "text", "completion": "code"}).name == "prompt-completion"
+    assert detect_shape(found, {}, "text").name == "text"
+
+
+def test_a_message_in_each_row_is_no_text():
+    found = rows(*({"text": f"text {n}", "role": ("prompter", "assistant")[n % 2]} for n in range(4)))
+    with pytest.raises(DataError, match="each row seems to be one message of a conversation: `role` says whose"):
+        detect_shape(found, {})
+    assert detect_shape(found, {}, "text").name == "text"

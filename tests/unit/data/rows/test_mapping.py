@@ -108,3 +108,39 @@ def test_ratings_beside_answers_are_asked_about_with_a_command_that_works(names:
     except pytest.fail.Exception:
         found = {}
     assert detect_shape(rows, found).name == "rated"
+
+
+@pytest.mark.parametrize(
+    ("values", "command"),
+    [
+        ({"level": "a b", "solution_text": "c d", "code": "e f"}, {"prompt": "level", "completion": "code"}),
+        ({"chat_history": [{"role": "user", "message": "a"}], "message": "b", "response": "c"},
+         {"prompt": "message", "completion": "response"}),
+        ({"uuid": "1", "chat_messages": [{"sender": "human", "text": "a"}]}, {"messages": "chat_messages"}),
+    ],
+    ids=["known name", "history", "export"],
+)  # fmt: skip
+def test_known_names_of_what_is_written_are_suggested(values: dict[str, Any], command: dict[str, str]) -> None:
+    assert commands(rows_of(**{name: [value] * 3 for name, value in values.items()})) == [command]
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        ({"ctx": "a b", "endings": ["c", "d"], "label": 1}, "`endings` seems to hold the answers to choose from"),
+        ({"context": "a b", "question": "c?", "answer_start": 0, "answer_end": 1}, "no column has its text"),
+        ({"translation": {"en": "a", "de": "b"}}, "one text in each of several languages: `en`, `de`"),
+        (
+            {"prompt": "a b", "answers": [{"answer": "c", "rank": 1}, {"answer": "d", "rank": 2}]},
+            "with ranks or scores",
+        ),
+        ({"title": "t", "mapping": {"a": {"message": None}}}, "a tree of messages"),
+        ({"history": "a b", "human_ref_A": "c d", "human_ref_B": "e f"}, "two answers to one prompt"),
+    ],
+    ids=["choices", "places", "translation", "ranks", "export", "two answers"],
+)
+def test_rows_of_a_known_kind_are_told_what_is_missing(values: dict[str, Any], why: str) -> None:
+    with pytest.raises(DataError) as caught:
+        detect_shape(rows_of(**{name: [value] * 3 for name, value in values.items()}), {})
+    assert why in caught.value.why
+    assert "COLUMN" not in caught.value.fix
