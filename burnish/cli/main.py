@@ -32,7 +32,7 @@ from burnish.cli.commands.studio import studio
 from burnish.cli.commands.sweep import sweep
 from burnish.cli.commands.train import quickstart, resume, train
 from burnish.cli.console import Console, Output
-from burnish.cli.together import hush_beside_main, is_reported_here, refuse_together
+from burnish.cli.processes import hush_beside_main, is_reported_here, refuse_together
 from burnish.errors import BurnishError, InputError, Interrupted, MachineError, is_panic, says_out_of_memory
 from burnish.system.hangup import Ended, ending_signals, is_hangup, leave, terminals
 from burnish.system.machine import collect_rarely, prepare_process, return_freed_memory

@@ -10,8 +10,8 @@ from burnish.plan.compiling import choose_compiling, compile_again
 from burnish.plan.confirmation import try_run
 from burnish.plan.known import KnownPace
 from burnish.plan.run_plan import RunPlan
+from burnish.plan.shared_plan import slowest
 from burnish.plan.time import MOST_TIMED, find_usable, is_surely_short, keep_measured, training_seconds
-from burnish.plan.together import slowest
 from burnish.prepare.context import RunContext
 from burnish.prepare.shared import once
 from burnish.runs.events import Stage

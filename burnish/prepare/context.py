@@ -30,7 +30,6 @@ from burnish.models.config import context_limit, model_kind
 from burnish.models.device import choose_device, choose_precision, compute_repeatably
 from burnish.models.location import FoundModel, ModelLocation, locate_model, read_config
 from burnish.models.tokenizer import check_vocabulary, ensure_pad_token, missing_rows
-from burnish.prepare.alike import check_alike
 from burnish.prepare.encode import Encoded, encode_cached, encode_records, rows_key, tokenizer_hash
 from burnish.prepare.final import FinalRows
 from burnish.prepare.first_checks import check_options
@@ -46,6 +45,7 @@ from burnish.prepare.resolve import (
     resolve_general,
     unread_sections,
 )
+from burnish.prepare.same_inputs import check_alike
 from burnish.prepare.shared import Shared, once
 from burnish.prepare.start import tokenizer_place
 from burnish.recipe.schema import AUTO, SHARDED, Recipe

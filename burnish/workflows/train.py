@@ -38,8 +38,8 @@ from burnish.models.sharded import is_sharded, save_whole
 from burnish.plan.budget import Budget, later_bytes
 from burnish.plan.known import KnownPace
 from burnish.plan.run_plan import RunPlan
+from burnish.plan.shared_plan import plan_together
 from burnish.plan.time import MeasuredTime, keep_faster, measured_time, step_key
-from burnish.plan.together import plan_together
 from burnish.plan.trial import compiled, known_pace
 from burnish.prepare.context import Emit, RunContext, prepare
 from burnish.prepare.final import caveat

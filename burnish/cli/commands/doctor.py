@@ -9,8 +9,8 @@ import typer
 
 from burnish.cli.console import Console
 from burnish.cli.options import RecipeFlags, Runs
+from burnish.cli.processes import launch, place_for
 from burnish.cli.table import Facts, Table
-from burnish.cli.together import launch, place_for
 from burnish.errors import MachineError
 
 if TYPE_CHECKING:

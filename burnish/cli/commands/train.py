@@ -21,7 +21,7 @@ from burnish.cli.options import (
     SomeData,
     Trust,
 )
-from burnish.cli.together import launch, place_for
+from burnish.cli.processes import launch, place_for
 from burnish.errors import InputError
 from burnish.runs.events import Warned
 from burnish.system.machine import process_start

@@ -36,7 +36,8 @@ class Guess:
 def guesses(sample: bytes) -> tuple[Guess | None, list[Guess]]:
     """The encoding of a text if it is clear, and else those that are possible, best first.
 
-    Evaluated by charset-normalizer: how odd the characters are beside each other, and how often each occurs in a language.
+    Evaluated by charset-normalizer: how odd the characters are beside each other, and how often each occurs in a
+    language.
 
     Args:
         sample: lines beyond ASCII.

@@ -150,12 +150,14 @@ class Predictions:
         def keep(text: str) -> str:
             row = read_marks(text, labels)
             if row["text"].strip() != asked["input"].strip():
-                return "Apart from the marks, the text is not the same. Change marks alone, such as [Anna](PER)."
+                why = "Apart from the marks, the text is not the same, or a mark has an unknown label."
+                return f"{why} Mark it like this: [words]({labels[0]})"
             self._correct(row, counted(len(row["entities"]), "mark"))
             return ""
 
         help_ = f"If that is wrong, mark it right: [words](label), with the labels {', '.join(labels)}"
-        self._asks(help_, marked(asked["input"], entities), keep, is_long=True)
+        if labels:
+            self._asks(help_, marked(asked["input"], entities), keep, is_long=True)
 
     def _answered(self, found: Mapping[str, Any], asked: Mapping[str, str]) -> None:
         """The text with the passage that answers the question."""

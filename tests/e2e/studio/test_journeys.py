@@ -117,8 +117,8 @@ class Tried:
             {"Text": "Anna Miller met Tom in Berlin."},
             ".said",
             "Anna Miller",
-            "[Anna Miller](PER) met Tom in Berlin.",
-            {"text": "Anna Miller met Tom in Berlin.", "entities": [{"start": 0, "end": 11, "label": "PER"}]},
+            "[Anna Miller](PERSON) met Tom in Berlin.",
+            {"text": "Anna Miller met Tom in Berlin.", "entities": [{"start": 0, "end": 11, "label": "PERSON"}]},
         ),
         Tried(
             "span",

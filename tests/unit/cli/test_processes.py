@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from burnish.cli import together
-from burnish.cli.together import Failure, is_reported_here, place_for, refuse_together, what_failed
+from burnish.cli import processes
+from burnish.cli.processes import Failure, is_reported_here, place_for, refuse_together, what_failed
 from burnish.errors import BurnishError, DataError, InputError, Interrupted, PeerLost
 from burnish.system.place import place_here
 from tests.together import places
@@ -103,7 +103,7 @@ def test_an_agent_that_ends_the_others_does_not_cut_off_what_they_report(
         seen.append(signal.getsignal(signal.SIGTERM))
         return True
 
-    monkeypatch.setattr(together, "_is_first", is_first)
+    monkeypatch.setattr(processes, "_is_first", is_first)
     for name, value in RANK_1.items():
         monkeypatch.setenv(name, value)
     assert is_reported_here(BurnishError("made to fail"))
