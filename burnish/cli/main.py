@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import inspect
 import logging
 import signal
@@ -78,6 +79,12 @@ def start(
         raise typer.Exit
 
 
+@functools.cache
+def _parser() -> Callable[..., Any]:
+    """All commands as typer parses them. It goes through every signature, which is enough to do once in a process."""
+    return typer.main.get_command(app)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code.
 
@@ -97,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         hush_beside_main()
     try:
         refuse_together(arguments)
-        code = app(arguments, prog_name="burnish", standalone_mode=False, obj=console)
+        code = _parser()(arguments, prog_name="burnish", standalone_mode=False, obj=console)
         return code if isinstance(code, int) else 0
     except BrokenPipeError:
         console.abandon_pipe()

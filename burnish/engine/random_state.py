@@ -8,12 +8,14 @@ from typing import Any
 import numpy
 import torch
 
+from burnish.models.device import seed_torch
+
 
 def seed_everything(seed: int) -> None:
     """Seeds every generator."""
     random.seed(seed)
     numpy.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
+    seed_torch(seed)
 
 
 def random_tensors() -> dict[str, torch.Tensor]:

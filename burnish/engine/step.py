@@ -20,7 +20,7 @@ from burnish.errors import BurnishError, MachineError
 from burnish.methods.method import Method
 from burnish.metrics.measure import Measure
 from burnish.metrics.measure import value as value_of
-from burnish.models.device import RAISED, arithmetic, free_memory, ran_out
+from burnish.models.device import RAISED, arithmetic, free_memory, ran_out, seed_torch
 from burnish.models.heads import Target
 from burnish.models.sharded import compute, is_sharded, whole
 from burnish.recipe.schema import Recipe
@@ -202,7 +202,7 @@ class Trainer:
     def _ready(self, batch: Batch) -> Batch:
         """The batch on the device, with the generators as they have to be for it."""
         if batch.draw is not None:
-            torch.manual_seed(batch.draw)
+            seed_torch(batch.draw)
         return batch.to(self.device)
 
     def _backward_together(self, batches: Sequence[Batch], trained_tokens: int) -> torch.Tensor:

@@ -29,6 +29,8 @@ from burnish.visible import parse_json
 
 FIRST = "default"
 """PEFT's name for the adapter that a network is loaded with."""
+_NO_CARD = "---\nlibrary_name: peft\n---\n"
+"""A model card that PEFT completes."""
 _TOKENS = 8
 """Enough for attention to have an effect, and few enough to cost nothing."""
 
@@ -205,7 +207,9 @@ class AdapterMethod(MethodDefaults, ABC):
 
     def save(self, network: Any, folder: Path) -> None:
         """Writes a standard PEFT folder; names in its config are sorted, so that equal runs write equal bytes."""
+        (folder / "README.md").write_text(_NO_CARD, encoding="utf-8")  # else PEFT compiles its template for one
         network.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
+        (folder / "README.md").unlink()  # PEFT writes folders of this machine into it; ours comes later
         config_file = folder / "adapter_config.json"
         config = json.loads(config_file.read_text(encoding="utf-8"))
         for key in ("target_modules", "modules_to_save", "feedforward_modules"):

@@ -12,6 +12,7 @@ import torch
 
 from burnish.errors import BurnishError, ModelError, reason_of
 from burnish.models.blocks import block_lists
+from burnish.models.device import seed_torch
 from burnish.models.fingerprint import GENERATION
 from burnish.models.finite import check_finite
 from burnish.models.generation import make_greedy
@@ -160,7 +161,7 @@ def load_base(
         check_weight_files(location.name, location.folder, section.allow_pickle)
     try:
         with quiet_transformers(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
+            seed_torch(0)
             network, missing, notes = _with_labels(location, section, device, loading, head)
     except (BurnishError, MemoryError):
         raise

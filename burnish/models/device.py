@@ -101,6 +101,19 @@ def arithmetic(device: torch.device, precision: str) -> Iterator[None]:
         yield
 
 
+def seed_torch(seed: int) -> None:
+    """Seeds torch's generators, of the CPU and of each accelerator that is here.
+
+    `torch.manual_seed` also notes the seed for every kind of accelerator that is not, each time with the whole stack.
+    """
+    torch.default_generator.manual_seed(seed)
+    for accelerator in (torch.cuda, torch.xpu):
+        if accelerator.is_available():
+            accelerator.manual_seed_all(seed)
+    if torch.backends.mps.is_available():
+        torch.mps.manual_seed(seed)
+
+
 RAISED = (MemoryError, RuntimeError)
 """Types of out-of-memory errors, which are also used for others; `ran_out` distinguishes them."""
 

@@ -20,6 +20,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from burnish.kernels.adapted import Adapted
 from burnish.kernels.gated_mlp import ACTIVATIONS, gated_mlp
 from burnish.kernels.rotary import rotated_heads
+from burnish.models.device import seed_torch
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj")
 """Names of the linear layers of attention in transformers' decoders."""
@@ -175,7 +176,7 @@ def _sizes(layer: nn.Module) -> str:
 
 def _attempt(attempt: Callable[[Any], dict[str, Any] | None], layer: nn.Module) -> dict[str, Any] | None:
     source = torch.random.get_rng_state()
-    torch.manual_seed(0)
+    seed_torch(0)
     try:
         with torch.enable_grad():
             return attempt(layer)

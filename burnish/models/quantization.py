@@ -31,7 +31,9 @@ def import_bitsandbytes() -> None:
     It also compiles its fallbacks for devices without kernels, which imports the complete compiler at every start. On
     CPU and CUDA they are not used, so there compilation is turned off during the import.
     """
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    logger = logging.getLogger("bitsandbytes")
+    if logger.level != logging.ERROR:  # setting it goes through all loggers
+        logger.setLevel(logging.ERROR)
     if "bitsandbytes" in sys.modules or importlib.util.find_spec("bitsandbytes") is None:
         return
     before = os.environ.get(_NO_COMPILING)

@@ -21,7 +21,6 @@ def write_result(network: Any, context: RunContext, folder: RunFolder) -> None:
         save_tokenizer(context.tokenizer, target)
         context.task.predictor.save_extras(target)
         write_generation(network, context, target)
-        (target / "README.md").unlink(missing_ok=True)  # PEFT's card names folders of this machine; ours comes later
 
 
 def set_generation(network: Any, context: RunContext) -> None:

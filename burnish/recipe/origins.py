@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from burnish.errors import RecipeError
-from burnish.recipe.limits import TooMuch, check_form, read_limited
+from burnish.recipe.limits import TooMuch, compose, read_limited
 from burnish.recipe.names import did_you_mean, holder, options, sections, shown, takes_text_only, takes_texts
 
 if TYPE_CHECKING:
@@ -154,8 +154,7 @@ def _compose(path: Path) -> yaml.Node | None:
 
     try:
         text = read_limited(path)
-        check_form(text, yaml.SafeLoader)
-        return yaml.compose(text, Loader=yaml.SafeLoader)
+        return compose(text)
     except TooMuch as error:
         raise RecipeError(f"`{path}` is not a recipe", str(error), _YAML_FORM) from None
     except FileNotFoundError:
@@ -262,8 +261,7 @@ def _parse_value(name: str, text: str) -> Given | Problem:
     import yaml
 
     try:
-        check_form(text, yaml.SafeLoader)
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = compose(text)
     except (yaml.YAMLError, TooMuch):
         return Problem(Check.TYPE, f"`--set {name}={shown(text)}` has a value that is not YAML", "Put it in quotes")
     value = None if node is None else _construct(name, node, "--set")
@@ -279,8 +277,7 @@ def read_values(name: str, text: str) -> list[Any] | Problem:
     import yaml
 
     try:
-        check_form(f"[{text}]", yaml.SafeLoader)
-        node = yaml.compose(f"[{text}]", Loader=yaml.SafeLoader)
+        node = compose(f"[{text}]")
     except (yaml.YAMLError, TooMuch):
         node = None
     if not isinstance(node, yaml.SequenceNode):

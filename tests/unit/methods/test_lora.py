@@ -210,6 +210,7 @@ def test_a_saved_adapter_is_opened(tiny_model: Callable[[str], Path], trained: P
     held = {name.replace(".default", ""): p for name, p in tuned.named_parameters() if "lora_" in name}
     assert held.keys() == stored.keys()
     assert all(torch.equal(held[name], stored[name]) for name in stored)
+    assert not (trained / "README.md").exists(), "PEFT's card names folders of this machine"
 
 
 def test_an_adapter_that_changes_nothing_raises_an_alarm(tiny_model: Callable[[str], Path], tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from burnish.errors import MachineError
-from burnish.models.device import arithmetic, choose_device, choose_precision, compute_repeatably
+from burnish.models.device import arithmetic, choose_device, choose_precision, compute_repeatably, seed_torch
 from tests.snapshots import check_message
 
 
@@ -96,3 +96,20 @@ def test_a_gpu_adds_in_a_fixed_order_and_a_cpu_is_left_as_it_is(monkeypatch: pyt
         torch.use_deterministic_algorithms(False)
         torch.utils.deterministic.fill_uninitialized_memory = True
         monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
+
+
+def test_a_seed_is_torchs_and_reaches_every_accelerator_that_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(11)
+    expected = torch.rand(3)
+    seed_torch(11)
+    assert torch.equal(torch.rand(3), expected)
+    given: list[tuple[str, int]] = []
+    for name, module, take in (
+        ("cuda", torch.cuda, "manual_seed_all"),
+        ("xpu", torch.xpu, "manual_seed_all"),
+        ("mps", torch.mps, "manual_seed"),
+    ):
+        monkeypatch.setattr(torch.backends.mps if name == "mps" else module, "is_available", lambda: True)
+        monkeypatch.setattr(module, take, lambda seed, name=name: given.append((name, seed)))
+    seed_torch(5)
+    assert given == [("cuda", 5), ("xpu", 5), ("mps", 5)]

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from burnish.errors import RecipeError
+from burnish.recipe.limits import TooMuch, compose, compose_with
 from burnish.recipe.load import load_recipe, recipe_from_saved
 from tests.snapshots import check_message
 
@@ -68,6 +70,52 @@ def test_it_is_refused(case: str, read: Callable[[Path], Any], tmp_path: Path) -
     assert sum(map(len, (error.what, error.why, error.fix))) < 4000
     if read is not recipe_from_saved:
         check_message(error, {str(tmp_path): "FOLDER"})
+
+
+PARTED = {
+    "a tab before a value": "seed:\t3\n",
+    "a tag without a name": "seed: !\n",
+    "a key with a mark": "data: {path?: x}\n",
+    "a comment that touches a mark": "name: |#x\n  y\n",
+    "a mark of byte order": "seed: \ufeff3\n",
+    "half a character": "name: \ud800\n",
+}
+"""Where libyaml's parser and PyYAML's own differ."""
+PLAIN = {
+    "a recipe": "name: one\ntrain:\n  epochs: 2.5\n  clip: ~\nlora:\n  targets: [q_proj, 'v_proj']\n",
+    "a text in lines": "template:\n  text: |-\n    é 😀 {{ x }}\n    # no comment\n",
+    "empty": "",
+    "not YAML": "data:\n  path: [x\n",
+}
+
+
+def outcome(text: str, read: Callable[[str], Any]) -> Any:
+    """The node with its lines, as a text, or the error."""
+
+    def plain(node: Any) -> Any:
+        if isinstance(node, (list, tuple)):
+            return [plain(one) for one in node]
+        return [node.tag, plain(node.value), node.start_mark.line] if isinstance(node, yaml.Node) else node
+
+    try:
+        return plain(read(text))
+    except (yaml.YAMLError, TooMuch) as error:
+        return f"{type(error).__name__}: {error}"
+
+
+ODD = {name: text for name, text in CASES.items() if name not in ("too long", "too many names")}
+"""Without those that take seconds to parse."""
+
+
+@pytest.mark.parametrize("text", [*PARTED.values(), *PLAIN.values(), *ODD.values()], ids=[*PARTED, *PLAIN, *ODD])
+def test_the_fast_parser_gives_what_the_plain_one_gives(text: str) -> None:
+    assert outcome(text, compose) == outcome(text, lambda one: compose_with(yaml.SafeLoader, one))
+
+
+@pytest.mark.skipif(not yaml.__with_libyaml__, reason="PyYAML was built without libyaml")
+def test_plain_recipes_take_the_fast_parser(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(yaml, "SafeLoader", None)
+    assert compose(PLAIN["a recipe"]).value[0][1].value == "one"
 
 
 def test_it_is_not_built_first(tmp_path: Path) -> None:
