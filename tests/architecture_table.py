@@ -123,6 +123,7 @@ def attempt(architecture: str, method: str, task: str, folder: Path) -> str:
         save_architecture(architecture, model)
     data = rows_for(task, folder)
     options = {"method": method, "task": task, "train__max_steps": 1, "data__context": 64, "evaluate__answers": 0}
+    options["evaluate__general"] = "none"
     try:
         run = train(make_recipe(data, model, folder / "runs", **options))
     except InputError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import io
+import logging
 import os
 import signal
 import subprocess
@@ -107,6 +108,7 @@ def run_here(act: Callable[[], int]) -> NoReturn:
     code = 1
     try:
         atexit._clear()  # what the tests have registered is for them
+        logging.getLogger().handlers.clear()
         sys.stdin = io.StringIO()
         sys.stdout, sys.stderr = (os.fdopen(stream, "w", encoding="utf-8", closefd=False) for stream in (1, 2))
         code = act()

@@ -13,7 +13,7 @@ from tools.attack.oddities import all_oddities
 from tools.attack.traps import KINDS
 from tools.attack.victims import COMMANDS, RUN, TRAININGS
 
-_FEW = {"data": 6, "recipes": 3, "pictures": 1, "templates": 3, "models": 1, "runs": 3}
+_FEW = {"data": 4, "recipes": 2, "pictures": 1, "templates": 2, "models": 1, "runs": 2}
 _SHORT = 8
 """Of the commands on a trap, one in so many is given."""
 
@@ -35,7 +35,7 @@ def traps(tmp_path_factory: pytest.TempPathFactory) -> Iterator[hostile.Attack]:
 
 def test_killed_at_file_operations(tmp_path: Path) -> None:
     attack = kills.Attack(tmp_path, seed=1)
-    for tally in (attack.training(TRAININGS[0], 3), attack.command(COMMANDS[0], 1)):
+    for tally in (attack.training(TRAININGS[0], 2), attack.command(COMMANDS[0], 1)):
         assert tally.kills
         assert not tally.faults
 

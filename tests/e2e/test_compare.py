@@ -13,11 +13,12 @@ import pytest
 import burnish as burnish_api
 from tests.e2e.command_result import screen
 from tests.e2e.conftest import Burnish
+from tests.e2e.test_end_of_text import make_gpt2
 from tests.snapshots import check_snapshot
 from tests.tiny_data import write_rows
 
 HELD_OUT = 40
-OPTIONS: dict[str, Any] = {"max_steps": 20, "epochs": 20, "precision": "fp32", "device": "cpu"}
+OPTIONS: dict[str, Any] = {"max_steps": 10, "epochs": 10, "precision": "fp32", "device": "cpu"}
 SHARED = {"batch.tokens": 256, "evaluate.answers": 0, "evaluate.general": "none", "train.early_stopping": False}
 RUNS: dict[str, dict[str, Any]] = {
     "slow": {"learning_rate": 1e-4},
@@ -74,7 +75,7 @@ def test_json_has_all_of_it(compared: Path, burnish: Burnish) -> None:
     assert figure["noise"]["source"] == "validations"
     assert [len(curve["points"]) for curve in result["curves"]] == [11, 11]
     steps, tokens, loss = result["curves"][1]["points"][-1]
-    assert (steps, tokens > 1000) == (20, True)
+    assert (steps, tokens > 1000) == (10, True)
     assert loss == pytest.approx(figure["runs"][1]["value"], rel=0.2)
 
 
@@ -122,7 +123,8 @@ def test_other_rows_without_those_that_were_trained_on(compared: Path, made: Pat
 
 def test_another_tokenizer_is_compared_per_byte(compared: Path, made: Path, burnish: Burnish) -> None:
     options = {**OPTIONS, "max_steps": 2, "learning_rate": 0.02}
-    burnish_api.train(made / "rows", model="seedling", runs=compared, name="other", set=SHARED, **options)
+    make_gpt2(made / "gpt2", 0)
+    burnish_api.train(made / "rows", model=made / "gpt2", runs=compared, name="other", set=SHARED, **options)
     result = burnish("compare fast other --json")
     assert result.code == 0, result.err
     assert [figure["name"] for figure in result.json["figures"]] == ["loss per byte"]

@@ -27,7 +27,7 @@ from tests.tiny_classifiers import reviews, save_reader
 
 LEARN = (
     f"{EXACT} --set train.max_steps=40 --set train.epochs=100 --set train.learning_rate=0.02 --set batch.tokens=512 "
-    "--set evaluate.answers=0 --set evaluate.max_new_tokens=12"
+    "--set evaluate.answers=0 --set evaluate.general=none --set evaluate.every=20 --set evaluate.max_new_tokens=12"
 )
 
 

@@ -28,7 +28,7 @@ from tests.tiny_taggers import save_tagger, write_conll
 from tests.tiny_vision import FAMILIES, save_vision_model, write_picture_rows
 
 QUICK: dict[str, Any] = {
-    "method": "lora", "max_steps": 4, "precision": "fp32", "device": "cpu", "name": "mine", "learning_rate": 0.02
+    "method": "lora", "max_steps": 2, "precision": "fp32", "device": "cpu", "name": "mine", "learning_rate": 0.02
 }  # fmt: skip
 FEW = {"batch.tokens": 256, "evaluate.answers": 0, "evaluate.general": "none"}
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -120,6 +120,7 @@ def test_other_layouts(kind: str, here: Path, tiny_model: Callable[[str], Path],
     assert merged.learned.mean > 100 * merged.merged.mean
 
 
+@pytest.mark.slow
 def test_running_text(here: Path, base: Path) -> None:
     Path("tale.txt").write_text("The red fox is in the garden. " * 200, encoding="utf-8")
     merged = merge(train(Path("tale.txt"), base))
@@ -160,7 +161,7 @@ def test_a_head_for_tags_survives(here: Path) -> None:
         ("text-to-text", "T5"),
         pytest.param("preference", "Llama", marks=pytest.mark.slow),
         pytest.param("reward", "Llama", marks=pytest.mark.slow),
-        ("tag", "Llama"),
+        pytest.param("tag", "Llama", marks=pytest.mark.slow),
         pytest.param("span", "BERT", marks=pytest.mark.slow),
         pytest.param("fill-mask", "BERT", marks=pytest.mark.slow),
     ],
@@ -305,7 +306,10 @@ def test_a_tied_output_layer_under_lora_is_untied(
     assert config["tie_word_embeddings"] is False
 
 
-@pytest.mark.parametrize("targets", [["embed_tokens"], ["lm_head"], ["embed_tokens", "lm_head"]])
+@pytest.mark.parametrize(
+    "targets",
+    [["embed_tokens"], pytest.param(["lm_head"], marks=pytest.mark.slow), ["embed_tokens", "lm_head"]],
+)
 def test_layers_that_share_a_matrix_are_trained_evaluated_and_merged(
     targets: list[str], rows_file: Path, tiny_model: Callable[[str], Path], tmp_path: Path
 ) -> None:

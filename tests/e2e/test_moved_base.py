@@ -128,7 +128,7 @@ def test_options_of_the_evaluation_may_be_edited(runs: Path, burnish: Burnish) -
     assert result.code == 0, result.err
 
 
-@pytest.mark.parametrize("method", ["full", "freeze", "lora"])
+@pytest.mark.parametrize("method", ["full", pytest.param("freeze", marks=pytest.mark.slow), "lora"])
 def test_odd_generation_settings_of_the_base(
     method: str, here: Path, base: Path, rows_file: Path, burnish: Burnish
 ) -> None:

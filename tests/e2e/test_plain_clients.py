@@ -31,7 +31,7 @@ ASKED: dict[str, list[Any]] = {
     "text-to-text": ["What is 3 like, the red hat?"],
     "fill-mask": ["Anna has a red[MASK]."],
 }
-OPTIONS: dict[str, Any] = {"precision": "fp32", "device": "cpu", "max_steps": 6, "epochs": 6, "learning_rate": 0.02}
+OPTIONS: dict[str, Any] = {"precision": "fp32", "device": "cpu", "max_steps": 3, "epochs": 6, "learning_rate": 0.02}
 SETS = {"evaluate.answers": 0, "evaluate.general": "none", "data.context": 64, "evaluate.max_new_tokens": ANSWER_TOKENS}
 CELLS = [
     ("classify", "BERT", "lora"),
@@ -122,7 +122,8 @@ def test_gpt2_pads_with_eos_and_classifies_all_the_same(method: str, spare_rows:
     make_gpt2(tmp_path / "gpt2", spare_rows)
     lines = [json.dumps({"text": text, "label": label}) + "\n" for text, label in reviews(120)]
     (tmp_path / "reviews.jsonl").write_text("".join(lines), encoding="utf-8")
-    options = {"max_steps": 30, "epochs": 30, "learning_rate": 0.01, "sets": {"data.context": 128}}
+    sets = {"data.context": 128, "evaluate.every": 10}
+    options = {"max_steps": 30, "epochs": 30, "learning_rate": 0.01, "sets": sets}
     data = tmp_path / "reviews.jsonl"
     client = trained("classify", tmp_path / "gpt2", method, tmp_path, data=data, **options)
     asked = [text for text, _ in reviews(12, seed=5)]

@@ -46,7 +46,15 @@ CASES = [
 ]
 
 
-@pytest.fixture(scope="module", params=CASES, ids="-".join)
+LONG_RUN = [("Llama", "prompt", "classify"), ("Llama", "lora", "tag")]
+"""Cases of which the method is tried with another task, and the task on another architecture."""
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(one, marks=pytest.mark.slow) if one in LONG_RUN else one for one in CASES],
+    ids="-".join,
+)
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Run]:
     """(task, run) of two steps on a tiny model."""
     architecture, method, task = request.param

@@ -41,7 +41,7 @@ def test_none_writes(running: tuple[Path, Forked], rows_file: Path, burnish: Bur
         time.sleep(0.005)
     source = random.Random()
     for words in WRITERS:
-        time.sleep(source.random() * 0.2)
+        time.sleep(source.random() * 0.05)
         result = burnish(words.format(rows=rows_file))
         assert result.code == 2, words
         assert f"by process {process.pid} on " in result.what + result.why, words

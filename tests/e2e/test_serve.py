@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import socket
-import subprocess
-import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -31,10 +29,12 @@ from burnish.runs.folder import RunFolder
 from burnish.serve.app import Access
 from burnish.serve.writing import Stops
 from tests.e2e.conftest import Burnish
-from tests.e2e.serving import Server, start
+from tests.e2e.serving import Server
+from tests.e2e.serving import start as serving
+from tests.forked import Forked
 from tests.tiny_models import make_tokenizer
 
-QUESTIONS = [f"What is {number} red foxes?" for number in range(10)]
+QUESTIONS = [f"What is {number} red foxes?" for number in range(6)]
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def served(runs: Path, base: Path) -> dict[str, Served]:
 
 @pytest.fixture(scope="module")
 def server(served: dict[str, Served]) -> Iterator[Server]:
-    yield from start(served)
+    yield from serving(served)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def test_answers_are_those_of_the_run_among_others(server: Server, expected: dic
 def test_a_run_comes_and_goes_while_others_are_served(runs: Path, expected: dict[str, list[str]]) -> None:
     bases = Bases()
     served: dict[str, Any] = open_models(["one"], str(runs), None, False, print, bases)
-    for guarded in start(served):
+    for guarded in serving(served):
         engine, ended = guarded.engine, threading.Event()
 
         def do(job: Callable[[], Any], engine: Engine = engine, ended: threading.Event = ended) -> Any:
@@ -267,7 +267,7 @@ def test_a_client_that_goes_away_frees_its_place(server: Server) -> None:
 
 def test_the_gate(served: dict[str, Served]) -> None:
     access = Access(key="k" * 20, hosts=("127.0.0.1",), body_bytes=1000, body_seconds=0.3)
-    for guarded in start(served, access):
+    for guarded in serving(served, access):
         plain, right = httpx.Client(base_url=guarded.address), {"authorization": f"Bearer {'k' * 20}"}
         assert plain.get("/v1/models").status_code == 401
         assert plain.get("/v1/models", headers={"authorization": "Bearer wrong"}).status_code == 401
@@ -285,11 +285,11 @@ def test_the_gate(served: dict[str, Served]) -> None:
 
 
 def test_too_many_are_refused(served: dict[str, Served]) -> None:
-    for small in start(served, limits=Limits(rows=1, waiting=1)):
+    for small in serving(served, limits=Limits(rows=1, waiting=1)):
 
         def ask(number: int, small: Server = small) -> int:
             try:
-                small.chat("one", QUESTIONS[number % 10], max_tokens=20)
+                small.chat("one", QUESTIONS[number % len(QUESTIONS)], max_tokens=20)
             except openai.RateLimitError as error:
                 assert "wait already" in error.message
                 return 429
@@ -300,16 +300,18 @@ def test_too_many_are_refused(served: dict[str, Served]) -> None:
         small.wait_idle()
 
 
-def test_the_command(runs: Path, burnish: Burnish) -> None:
-    words = [sys.executable, "-m", "burnish", "serve", "first=one", "--runs", str(runs), "--port", "0"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        address = process.stdout.readline().strip()
-        client = openai.OpenAI(base_url=address, api_key="none")
-        messages: Any = [{"role": "user", "content": "Hi"}]
-        assert client.chat.completions.create(model="first", messages=messages, max_tokens=2).choices
-        os.kill(process.pid, signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+def test_the_command(runs: Path, burnish: Burnish, start: Callable[[str], Forked]) -> None:
+    process = start(f"serve first=one --runs {runs} --port 0")
+    deadline = time.monotonic() + 60
+    while "\n" not in process.written(0):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    client = openai.OpenAI(base_url=process.written(0).strip(), api_key="none")
+    messages: Any = [{"role": "user", "content": "Hi"}]
+    assert client.chat.completions.create(model="first", messages=messages, max_tokens=2).choices
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     lines = [json.loads(line) for line in err.splitlines() if line.startswith("{")]
     assert lines[-1]["path"] == "/v1/chat/completions"

@@ -61,7 +61,9 @@ def scaled(run: Run) -> list[str]:
     return [name for name in load_file(str(run.folder.result / "adapter_model.safetensors")) if "ia3_l" in name]
 
 
-@pytest.mark.parametrize("kind", ENCODERS)
+@pytest.mark.parametrize(
+    "kind", [kind if kind == "bert" else pytest.param(kind, marks=pytest.mark.slow) for kind in ENCODERS]
+)
 def test_ia3_scales_the_feed_forward_of_every_block(kind: str, tmp_path: Path, labelled: Path) -> None:
     run = burnish.train(
         labelled, model=encoder(kind, tmp_path / kind), method="ia3", runs=tmp_path / "runs", set=SHORT, **OPTIONS
@@ -72,7 +74,7 @@ def test_ia3_scales_the_feed_forward_of_every_block(kind: str, tmp_path: Path, l
     assert not any("attention.output" in name or "query" in name for name in scaled(run))
 
 
-@pytest.mark.parametrize("kind", ["bert", "roberta"])
+@pytest.mark.parametrize("kind", ["bert", pytest.param("roberta", marks=pytest.mark.slow)])
 def test_ia3_beside_a_new_pooler_can_be_merged(kind: str, tmp_path: Path, labelled: Path) -> None:
     folder = encoder(kind, tmp_path / kind)
     weights = {name: tensor for name, tensor in load_file(str(folder / "model.safetensors")).items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,11 @@ import pytest
 import yaml
 
 import burnish as burnish_api
+from burnish.cli.main import main
 from burnish.errors import InputError
+from burnish.lineage.trust import record_trust
+from burnish.recipe.load import recipe_from_saved
+from burnish.runs.folder import RunFolder
 from tests.e2e.conftest import EXACT, SHORT, Burnish
 from tests.tiny_data import write_rows
 
@@ -30,15 +35,27 @@ def score(answer, expected):
 ANSWERED = f"{SHORT} --set evaluate.answers=10"
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Path:
+    """The folder of a run with a metric of its own; nothing writes into it."""
+    folder = tmp_path_factory.mktemp("scored")
+    (folder / "mine.py").write_text(METRIC, encoding="utf-8")
+    write_rows(folder / "rows.jsonl", 40)
+    words = f"train rows.jsonl --model {base} --name scored {ANSWERED} --set evaluate.metric=mine:score --quiet"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(shlex.split(words)) == 0
+    (folder / "imported").unlink()
+    return folder
+
+
 @pytest.fixture
-def scored(here: Path, base: Path, burnish: Burnish) -> Path:
-    """A run with a metric of its own, in a file of the current folder, which leaves a trace when it is imported."""
-    (here / "mine.py").write_text(METRIC, encoding="utf-8")
-    write_rows(here / "rows.jsonl", 40)
-    words = f"train rows.jsonl --model {base} --name scored {ANSWERED} --set evaluate.metric=mine:score"
-    assert burnish(words).code == 0
-    (here / "imported").unlink()
-    return here / "runs" / "scored"
+def scored(here: Path, made: Path) -> Path:
+    """That run as the user's own, its metric in a file of the current folder, where it leaves a trace when imported."""
+    shutil.copytree(made, here, dirs_exist_ok=True)
+    run = RunFolder(here / "runs" / "scored")
+    record_trust(run, recipe_from_saved(run.recipe))  # as training here does
+    return run.path
 
 
 def edit(run: Path, section: str, **values: Any) -> None:
@@ -88,8 +105,13 @@ def test_what_a_recipe_names_runs_if_the_user_says_so(here: Path, base: Path, bu
     assert "score" in [figure["name"] for figure in figures]
 
 
-def test_the_users_own_run_needs_no_word(scored: Path, burnish: Burnish, here: Path) -> None:
-    assert burnish(f"evaluate {scored} --answers 4").code == 0
+def test_the_users_own_run_needs_no_word(here: Path, base: Path, burnish: Burnish) -> None:
+    (here / "mine.py").write_text(METRIC, encoding="utf-8")
+    write_rows(here / "rows.jsonl", 40)
+    words = f"train rows.jsonl --model {base} --name scored {ANSWERED} --set evaluate.metric=mine:score"
+    assert burnish(words).code == 0
+    (here / "imported").unlink()
+    assert burnish("evaluate scored --answers 4").code == 0
     assert (here / "imported").exists()
 
 

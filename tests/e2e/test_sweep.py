@@ -22,7 +22,7 @@ from tests.tiny_data import write_rows
 
 VALID = 20
 OPTIONS: dict[str, Any] = {"max_steps": 6, "epochs": 20, "precision": "fp32", "device": "cpu"}
-SHARED = {"batch.tokens": 256, "evaluate.answers": 0, "evaluate.general": "none"}
+SHARED = {"batch.tokens": 256, "evaluate.answers": 0, "evaluate.general": "none", "evaluate.every": 2}
 OVER = {"train.learning_rate": [1e-4, 0.02], "lora.rank": [4, 8]}
 NAMES = [f"learning_rate-{rate}-rank-{rank}" for rate in ("0.0001", "0.02") for rank in (4, 8)]
 
@@ -40,7 +40,8 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def words(rows: Path, base: Path, over: str, more: str = "") -> str:
     """A sweep as a command."""
-    short = f"{EXACT} --set train.max_steps=6 --set train.epochs=20 --set batch.tokens=256 {BRIEF}"
+    steps = "--set train.max_steps=6 --set train.epochs=20 --set batch.tokens=256 --set evaluate.every=2"
+    short = f"{EXACT} {steps} {BRIEF}"
     return f"sweep {rows} --model {base} --method lora {short} {over} {more}"
 
 
