@@ -7,9 +7,15 @@ from typing import Any
 
 import pytest
 
-from tests.architecture_table import PAGE, REFUSED, TRAINED, all_cells, attempt, reported_cells, usual_cells
+from tests.architecture_table import PAGE, PAIRED, REFUSED, TRAINED, all_cells, attempt, reported_cells, usual_cells
+from tests.e2e import test_plain_clients, test_report
 
 CELLS, USUAL = all_cells(), set(usual_cells())
+ELSEWHERE = {
+    (method, task) for one in test_report.CASES if one not in test_report.LONG_RUN for _, method, task in [one]
+}
+ELSEWHERE |= {(method, task) for task, _, method in test_plain_clients.CELLS}
+"""Methods with tasks that other tests train, open and ask."""
 TOLD = reported_cells((Path(__file__).parents[2] / PAGE).read_text(encoding="utf-8"))
 
 
@@ -26,8 +32,15 @@ def test_the_page_has_every_cell() -> None:
 
 
 def parameters() -> list[Any]:
-    """Every cell; those beyond the usual ones are left to `make test-all`."""
-    return [pytest.param(cell, marks=[] if cell in USUAL else pytest.mark.slow, id=" ".join(cell)) for cell in CELLS]
+    """Every cell; those beyond the usual ones, and pairs that are tried elsewhere, are left to `make test-all`."""
+    light = {cell for cell in USUAL if cell[0] not in PAIRED or cell[1:] not in ELSEWHERE}
+    return [pytest.param(cell, marks=[] if cell in light else pytest.mark.slow, id=" ".join(cell)) for cell in CELLS]
+
+
+def test_every_method_with_every_task_is_tried() -> None:
+    """Here or elsewhere, without the slow tests."""
+    tried = {one.values[0][1:] for one in parameters() if not one.marks} | ELSEWHERE
+    assert tried >= {cell[1:] for cell in USUAL}
 
 
 @pytest.mark.parametrize("cell", parameters())

@@ -34,7 +34,13 @@ QUICK: dict[str, Any] = {
     "name": "mine",
     "learning_rate": 5e-3,
 }
-FEW = {"batch.tokens": 512, "batch.rows": 2, "evaluate.answers": 0, "train.early_stopping": False}
+FEW = {
+    "batch.tokens": 512,
+    "batch.rows": 2,
+    "evaluate.answers": 0,
+    "evaluate.general": "none",
+    "train.early_stopping": False,
+}
 LIBRARIES = {"json", "math", "pathlib", "torch", "datasets", "peft", "transformers", "trl"}
 
 
@@ -209,14 +215,14 @@ def test_what_is_there_is_never_replaced(runs: Path, burnish: Burnish) -> None:
 
 
 def test_runs_without_a_counterpart(here: Path, base: Path, rows_file: Path, burnish: Burnish) -> None:
-    train(rows_file, base, method="ia3")
+    train(rows_file, base, method="ia3", max_steps=1)
     result = burnish("eject mine")
     assert (result.code, result.what) == (2, "a run of the method `ia3` cannot be ejected")
     assert "scripts are written for `full`, `lora`, `qlora`, `int8-lora`" in result.why
     assert "`burnish merge`" in result.hint
     rows = "".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in reviews(40))
     Path("reviews.jsonl").write_text(rows, encoding="utf-8")
-    train(Path("reviews.jsonl"), save_reader(here / "model", "bert"), name="labels")
+    train(Path("reviews.jsonl"), save_reader(here / "model", "bert"), name="labels", max_steps=1)
     result = burnish("eject labels")
     assert (result.code, result.what) == (2, "a run of the task `classify` cannot be ejected")
     assert result.why

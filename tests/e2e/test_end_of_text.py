@@ -15,7 +15,7 @@ from tests.tiny_models import make_network
 ANSWER = "A red fox."
 LEARN = (
     f"{EXACT} --set train.max_steps=60 --set train.epochs=100 --set train.learning_rate=0.02 --set batch.tokens=512 "
-    "--set evaluate.answers=0 --set evaluate.every=20"
+    "--set evaluate.answers=0 --set evaluate.general=none --set evaluate.every=20"
 )
 
 

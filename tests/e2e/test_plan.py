@@ -22,7 +22,8 @@ def planned(burnish: Burnish, words: str) -> dict:
 
 
 def test_a_model_of_70_billion_is_planned_for_from_its_config_alone(burnish: Burnish) -> None:
-    plan = planned(burnish, "--model meta-llama/Meta-Llama-3-70B --method qlora --on H100 --set batch.rows=1")
+    step = "--set batch.rows=1 --set data.context=512"
+    plan = planned(burnish, f"--model meta-llama/Meta-Llama-3-70B --method qlora --on H100 {step}")
     assert plan["parameters"] == 70_553_706_496
     assert sum(plan["memory"].values()) == plan["peak"] < plan["room"]
     linear = 70_553_706_496 - 2 * 128256 * 8192

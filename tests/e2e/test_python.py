@@ -15,6 +15,8 @@ from burnish.runs.events import Finished, StepDone
 from tests.e2e.command_result import adapter_bytes
 from tests.e2e.conftest import SHORT, Burnish
 
+FEW = {"batch.tokens": 256, "evaluate.answers": 0, "evaluate.general": "none"}
+
 
 def test_train_gives_what_the_command_gives(runs: Path, base: Path, rows_file: Path, burnish: Burnish) -> None:
     """`whole` was made from Python; here the same comes from the command line, and from a recipe."""
@@ -26,9 +28,7 @@ def test_train_gives_what_the_command_gives(runs: Path, base: Path, rows_file: P
 
 def test_a_run_answers_and_describes_itself(here: Path, base: Path, rows_file: Path) -> None:
     events: list[Any] = []
-    run = burnish_api.train(
-        rows_file, model=str(base), name="mine", max_steps=2, set={"batch.tokens": 256}, listeners=[events.append]
-    )
+    run = burnish_api.train(rows_file, model=str(base), name="mine", max_steps=2, set=FEW, listeners=[events.append])
     assert (run.name, run.path) == ("mine", Path("runs/mine"))
     assert [event.step for event in events if isinstance(event, StepDone)] == [1, 2]
     assert isinstance(events[-1], Finished)
@@ -91,7 +91,7 @@ def given_rows() -> list[dict[str, Any]]:
 
 
 def test_a_run_on_given_data_keeps_it_and_can_be_moved_and_evaluated(here: Path, base: Path) -> None:
-    options: dict[str, Any] = {"model": str(base), "max_steps": 2, "set": {"batch.tokens": 256, "evaluate.answers": 0}}
+    options: dict[str, Any] = {"model": str(base), "max_steps": 2, "set": FEW}
     run = burnish_api.train(given_rows(), name="given", **options)
     stored = json.loads((run.path / "data" / "_given.json").read_text(encoding="utf-8"))
     assert stored["given"] == {"train": "list with 40 rows"} and len(stored["sha256"]) == 64
@@ -112,7 +112,7 @@ def test_a_stopped_run_on_given_data_is_resumed(here: Path, base: Path) -> None:
 
     options: dict[str, Any] = {
         "model": str(base), "max_steps": 4,
-        "set": {"batch.tokens": 256, "evaluate.answers": 0, "save.every": 1, "model.precision": "fp32"},
+        "set": {**FEW, "save.every": 1, "model.precision": "fp32"},
     }  # fmt: skip
     splits = {"train": given_rows()[8:], "validation": given_rows()[:8]}
     with pytest.raises((burnish_api.BurnishError, KeyboardInterrupt)):

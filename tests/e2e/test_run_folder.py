@@ -15,14 +15,14 @@ import yaml
 from burnish.models.fingerprint import identity
 from burnish.version import __version__
 from tests.e2e.command_result import adapter_bytes, listing, read_lines
-from tests.e2e.conftest import SHORT, Burnish
+from tests.e2e.conftest import BRIEF, SHORT, Burnish
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_the_saved_recipe_is_complete_and_makes_the_run_again(
     method: str, here: Path, base: Path, rows_file: Path, burnish: Burnish
 ) -> None:
-    options = "--set train.max_steps=3 --set evaluate.answers=0 --set model.device=cpu"
+    options = f"--set train.max_steps=3 --set model.device=cpu {BRIEF}"
     assert burnish(f"train {rows_file} --model {base} --method {method} --name first {options}").code == 0
     saved = here / "runs" / "first" / "recipe.yaml"
     left = [line.strip() for line in saved.read_text(encoding="utf-8").splitlines() if "auto" in line]

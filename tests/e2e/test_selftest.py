@@ -92,7 +92,7 @@ def test_every_method(method: str, without: set[str], base: Path, rows_file: Pat
     assert_holds(burnish(f"selftest {rows_file} --model {base} --method {method} {EXACT} --json"), without)
 
 
-@pytest.mark.parametrize("number", [3, pytest.param(12, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("number", [2, pytest.param(12, marks=pytest.mark.slow)])
 def test_a_person_reads_a_table_and_what_was_compared(
     number: int, base: Path, rows_file: Path, burnish: Burnish, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 import openai
 import pydantic
@@ -165,7 +165,7 @@ class Person(pydantic.BaseModel):
 
     name: str = pydantic.Field(max_length=8)
     age: int = pydantic.Field(ge=0, le=120)
-    pets: list[str] = pydantic.Field(max_length=2)
+    pets: list[Annotated[str, pydantic.Field(max_length=8)]] = pydantic.Field(max_length=2)
 
 
 @pytest.mark.parametrize("temperature", [pytest.param(0.0, marks=pytest.mark.slow), 1.0])
