@@ -36,7 +36,7 @@ def write_json_lines(path: str, rows: list[dict[str, Any]]) -> Path:
 def test_a_table_without_header_and_a_model_are_enough(here: Path, reader: Path, burnish: Burnish) -> None:
     Path("reviews.tsv").write_text("".join(f"{text}\t{label}\n" for text, label in reviews(300)), encoding="utf-8")
     events: list[Any] = []
-    run = burnish_api.train("reviews.tsv", model=reader, epochs=7, set=SELDOM, listeners=[events.append], **OPTIONS)
+    run = burnish_api.train("reviews.tsv", model=reader, epochs=5, set=SELDOM, listeners=[events.append], **OPTIONS)
     (ready,) = [event for event in events if isinstance(event, DataReady)]
     assert (ready.task, ready.shape, ready.trained_tokens) == ("classify", "labelled-text", 240)
     assert (ready.training_rows, ready.validation_rows, ready.test_rows) == (240, 30, 30)
@@ -64,7 +64,7 @@ def test_rows_with_any_number_of_labels(here: Path, encoder: Path) -> None:
     for text, label in reviews(240):
         labels = (["praise"] if label == "good" else []) + (["stressed"] if "very" in text else [])
         rows.append({"text": text, "labels": labels})
-    data, options = write_json_lines("reviews.jsonl", rows), {"epochs": 12, "method": "full", "set": SELDOM, **OPTIONS}
+    data, options = write_json_lines("reviews.jsonl", rows), {"epochs": 8, "method": "full", "set": SELDOM, **OPTIONS}
     run = burnish_api.train(data, model=encoder, **options)
     recipe = (run.path / "recipe.yaml").read_text(encoding="utf-8")
     assert "multi_label: true" in recipe

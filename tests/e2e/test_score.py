@@ -31,7 +31,7 @@ def test_scores_are_learned_and_saved_as_they_were_evaluated(
 ) -> None:
     model = save_reader(tmp_path / kind, kind)
     data = write_rows("scores.jsonl", 300)
-    run = burnish_api.train(data, model=model, method=method, epochs=10, set={"evaluate.every": 40}, **OPTIONS)
+    run = burnish_api.train(data, model=model, method=method, epochs=8, set={"evaluate.every": 40}, **OPTIONS)
     assert run.evaluation is not None
     assert run.evaluation["headline"] == "MAE"
     figures = {figure["name"]: figure["tuned"]["value"] for figure in run.evaluation["figures"]}

@@ -31,7 +31,7 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     rows = write(folder / "rows.jsonl", {"good": "good", "bad": "bad"}, 300)
     run = burnish.train(
-        rows, model=save_reader(folder / "bert", "bert"), method="full", runs=folder, epochs=14, learning_rate=0.01,
+        rows, model=save_reader(folder / "bert", "bert"), method="full", runs=folder, epochs=6, learning_rate=0.01,
         set={**SETS, "evaluate.every": 40}, **OPTIONS,
     )  # fmt: skip
     accuracy = next(one for one in run.evaluation["figures"] if one["name"] == "accuracy")  # type: ignore[index]
