@@ -193,7 +193,7 @@ class Predictions:
             is_long: whether there is room for several lines.
         """
         written = {"text": text}
-        (text_area if is_long else field)(title, lambda new: written.update(text=new), text, live=True)
+        (text_area if is_long else field)(title, lambda new: written.update(text=new), text)
         button("Keep it", lambda: refused(keep(written["text"])), "small", id="keep")
         said = part("div", role="alert")
 
