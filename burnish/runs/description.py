@@ -12,7 +12,7 @@ from typing import Any
 from burnish.errors import InputError
 from burnish.recipe.limits import TooMuch, check_form, read_limited
 from burnish.runs.damage import DamagedRun, check_plain, damaged, read_json_object, why_unreadable
-from burnish.runs.event_log import parse_event, read_events
+from burnish.runs.event_log import LONGEST_BYTES, parse_event, read_events
 from burnish.runs.file_forms import EvaluationForm, ManifestForm, completed, fault, fault_of_event
 from burnish.runs.folder import RunFolder, checkpoint_folders, finished_events
 from burnish.runs.lock import Writer, writer_of
@@ -298,6 +298,8 @@ def _blocks_from_end(path: Path) -> Iterator[bytes]:
             end = start
             cut = block.find(b"\n") + 1 if start else 0
             if start and not cut:  # no line begins in it
+                if len(block) > LONGEST_BYTES:
+                    raise damaged(path, "it has a line that is longer than any event")
                 rest = block or rest
                 continue
             rest = block[:cut]

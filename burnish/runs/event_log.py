@@ -19,7 +19,7 @@ METRICS, EVENTS = "metrics.jsonl", "events.jsonl"
 _METRICS = (StepDone, Validated)
 _NOT_WRITTEN = (Progressed,)
 _BLOCK_BYTES = 1 << 16
-_LONGEST_BYTES = 1 << 24
+LONGEST_BYTES = 1 << 24
 """Of a line; parsing a longer one, and showing it, would take many times its size."""
 
 
@@ -127,7 +127,7 @@ def read_events(path: Path) -> list[dict[str, Any]]:
 
 def parse_event(line: bytes) -> dict[str, Any] | None:
     """The event in a line of a log; None if it is damaged, cut short or far longer than any event."""
-    if len(line) > _LONGEST_BYTES:
+    if len(line) > LONGEST_BYTES:
         return None
     try:
         event = parse_json(line.decode("utf-8"))

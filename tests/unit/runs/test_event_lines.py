@@ -58,5 +58,5 @@ def test_a_line_far_longer_than_any_event_is_left_out(tmp_path: Path, monkeypatc
     log = EventLog(tmp_path)
     for text in ("before", "a" * 1000, "after"):
         log(Warned(text))
-    monkeypatch.setattr(event_log, "_LONGEST_BYTES", 1000)
+    monkeypatch.setattr(event_log, "LONGEST_BYTES", 1000)
     assert [event["text"] for event in read_events(tmp_path / "events.jsonl")] == ["before", "after"]
