@@ -267,6 +267,12 @@ def find_broken(numbered: Sequence[tuple[int, list[str]]], layout: Layout) -> tu
     return None
 
 
+def begins_with_comment(path: Path) -> bool:
+    """Whether a file begins with `# `, as a table does not, and CoNLL may. Raises DataError if it cannot be opened."""
+    with open_binary(path) as file:
+        return file.read(8).lstrip(b"\xef\xbb\xbf").startswith(b"# ")
+
+
 def looks_like_conll(path: Path) -> bool:
     """Whether a file without a CoNLL suffix contains CoNLL-U, or CoNLL data with entities.
 

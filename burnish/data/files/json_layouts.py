@@ -8,7 +8,9 @@ from typing import Any
 # An object with one of these keys is itself a row, not a wrapper around a list of rows.
 ROW_KEYS = ("messages", "conversations", "prompt", "text", "instruction", "question", "sentence", "content")
 _WORD_KEYS = ("tokens", "words")
-_ENTITIES = "entities"
+_ENTITIES, _CATS = "entities", "cats"
+_ANSWERS = {"choices": "label", "rating": "rating", "number": "score", "textarea": "answer"}
+"""Kinds of answers in Label Studio, and the column of each where it is the only question."""
 NUMBER = "row_idx"
 """The key of a row's number where the hub's viewer wrote it; the row is inside."""
 
@@ -20,12 +22,14 @@ def row_of(value: Any) -> dict[str, Any] | None:
         inner = value.get("row")
         return inner if NUMBER in value and isinstance(inner, dict) else _chosen(value)
     if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], dict):
+        if _CATS in value[1] and not value[1].get(_ENTITIES):
+            return {"text": value[0], "label": value[1][_CATS]}
         return {"text": value[0], **value[1]} if _ENTITIES in value[1] else None
     return None
 
 
 def _chosen(value: dict[str, Any]) -> dict[str, Any]:
-    """A task of Label Studio with choices as a row: what was shown, and the choices of each question in a column.
+    """A task of Label Studio with choices, ratings or texts as a row: what was shown, and a column for each question.
 
     Several choices are an object `{"choices": [...]}`, as in the tool's smaller exports. Where annotators disagree, or
     none chose, the cell is null. Any other object is returned unchanged.
@@ -35,21 +39,30 @@ def _chosen(value: dict[str, Any]) -> dict[str, Any]:
         return value
     kept = [one for one in annotations if isinstance(one, dict) and not one.get("was_cancelled")]
     results = [[part for part in one.get("result") or [] if isinstance(part, dict)] for one in kept]
-    if any(part.get("type") != "choices" for result in results for part in result) or not any(results):
+    if any(part.get("type") not in _ANSWERS for result in results for part in result) or not any(results):
         return value
-    asked = dict.fromkeys(str(part.get("from_name")) for result in results for part in result)
+    asked = {str(part.get("from_name")): str(part.get("type")) for result in results for part in result}
     row = {key: inner for key, inner in value.items() if key not in ("data", "annotations", "completions")} | shown
-    for question in asked:
+    for question, kind in asked.items():
         chosen = {tuple(_choices_of(result, question)) for result in results}
         choices = list(chosen.pop()) if len(chosen) == 1 else []
-        column = "label" if len(asked) == 1 else question
+        column = _ANSWERS[kind] if len(asked) == 1 else question
         row[column] = {"choices": choices} if len(choices) > 1 else choices[0] if choices else None
     return row
 
 
 def _choices_of(result: list[dict[str, Any]], question: str) -> list[str]:
     parts = [part.get("value") for part in result if str(part.get("from_name")) == question]
-    return [str(one) for part in parts if isinstance(part, dict) for one in part.get("choices") or []]
+    found = [
+        next((part[key] for key in _VALUES if part.get(key) is not None), [])
+        for part in parts
+        if isinstance(part, dict)
+    ]
+    return [str(one) for held in found for one in (held if isinstance(held, list) else [held])]
+
+
+_VALUES = ("choices", "rating", "number", "text")
+"""Keys of an answer in Label Studio."""
 
 
 def is_list_of_rows(value: Any) -> bool:

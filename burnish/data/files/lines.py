@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -140,6 +141,8 @@ def read_labelled(path: Path, label: str) -> Row | Rejected:
     return Row({"text": text, "label": label}, str(path), 1, note_on(path.name, [describe_encoding(path)]))
 
 
+_MOST_FIRST, _ROWS_PER_FIRST = 60, 3
+"""First words of lines that may be labels, at most, and lines for each of them, at least."""
 _TABLE_LINES = 20
 """Lines with as many tabs, from which on a text is probably a table."""
 
@@ -149,10 +152,29 @@ def _describe_table(path: Path) -> str:
     first = [line for _, line in islice(text_lines(path), 2 * _TABLE_LINES) if line.strip()]
     tabs = {line.rstrip("\n").count("\t") for line in first}
     if len(first) < _TABLE_LINES or len(tabs) > 1 or tabs == {0}:
-        return ""
+        return _describe_first_words(first)
     return (
         f"is read as running text, although each line has {tabs.pop() + 1} columns separated by tabs: to read it as a "
         "table, rename it to end in .tsv"
+    )
+
+
+def _describe_first_words(lines: Sequence[str]) -> str:
+    """That lines begin with one of few words, which may be labels, as a phrase after the name of their file; empty if
+    they do not.
+
+    Args:
+        lines: of a text, without blank ones.
+    """
+    firsts = Counter(line.split(maxsplit=1)[0] for line in lines)
+    is_few = 1 < len(firsts) <= min(_MOST_FIRST, len(lines) // _ROWS_PER_FIRST)
+    are_marks = all(re.fullmatch(r"[A-Z]{2,}:\w+|\[\w+\]|[A-Z]{2,}_\w+", first) for first in firsts)
+    if len(lines) < _TABLE_LINES or not is_few or not are_marks:
+        return ""
+    return (
+        f"is read as running text, although each line begins with one of {len(firsts)} words such as "
+        f"`{firsts.most_common(1)[0][0]}`: to learn these as labels, write each behind its text and a tab, and rename "
+        "the file to end in .tsv"
     )
 
 

@@ -12,10 +12,11 @@ from typing import Any
 from burnish.data.files import brat, excel
 from burnish.data.files.arrow import read_arrow, read_parquet
 from burnish.data.files.conll import SUFFIXES as CONLL_SUFFIXES
-from burnish.data.files.conll import looks_like_conll, read_conll
+from burnish.data.files.conll import begins_with_comment, looks_like_conll, read_conll
 from burnish.data.files.json_documents import read_json
 from burnish.data.files.json_layouts import NUMBER, row_of
 from burnish.data.files.lines import byte_lines, describe_decode_error, describe_encoding, read_text
+from burnish.data.files.marked_lines import read_marked
 from burnish.data.files.opening import is_compressed, without_compression
 from burnish.data.files.tables import read_csv, read_tsv
 from burnish.data.rows.row import Rejected, Row, note_on
@@ -101,6 +102,7 @@ def file_suffix(path: Path) -> str | None:
     """
     suffix = data_suffix(path.name)
     may_be_conll = suffix == ".txt" or (suffix is None and not is_convertible(path))
+    may_be_conll = may_be_conll or (suffix == ".tsv" and begins_with_comment(path))
     return ".conll" if may_be_conll and looks_like_conll(path) else suffix
 
 
@@ -171,7 +173,8 @@ def parse_line(line: bytes) -> dict[str, Any] | str:
         return "the JSON is nested too deeply"
     except ValueError as error:
         return f"invalid JSON: {error}"
-    row = values if isinstance(values, dict) and NUMBER not in values else row_of(values)
+    is_plain = isinstance(values, dict) and NUMBER not in values and "data" not in values
+    row = values if is_plain else row_of(values)
     return f"expected a JSON object, not {json_kind(values)}" if row is None else row
 
 
@@ -193,6 +196,11 @@ def _has_json_lines(path: Path) -> bool:
     return has_more and first.lstrip().startswith(b"{") and isinstance(parse_line(first), dict)
 
 
+def read_text_or_lines(path: Path) -> Iterator[Row | Rejected]:
+    """Reads a `.txt` file: running text, or lines with labels or tags."""
+    return read_marked(path) or read_text(path)
+
+
 def is_read_whole(path: Path) -> bool:
     """Whether a file is in memory as a whole before its first row is known; others are read row by row."""
     suffix = data_suffix(path.name)
@@ -211,7 +219,7 @@ READERS: dict[str, Callable[[Path], Iterator[Row | Rejected]]] = {
     ".arrow": read_arrow,
     ".feather": read_arrow,
     **dict.fromkeys(excel.SUFFIXES, excel.read_excel),
-    ".txt": read_text,
+    ".txt": read_text_or_lines,
     ".md": read_text,
     **dict.fromkeys(CONLL_SUFFIXES, read_conll),
     brat.SUFFIX: brat.read_brat,

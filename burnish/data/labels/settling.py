@@ -33,7 +33,7 @@ from burnish.data.labels.missing import (
 )
 from burnish.data.labels.numbers import are_amounts, could_be_amounts, mixed_notations, number_of
 from burnish.data.labels.rows import are_labels
-from burnish.data.rows.ignored import refuse_unwritten
+from burnish.data.rows.ignored import refuse_unwritten, seems_to_annotate
 from burnish.data.rows.packed import mapped
 from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.patterns import BY_NAME, LABEL, SCORE, TEXT
@@ -290,6 +290,8 @@ def settle_text(pattern: Pattern, rows: Sequence[Values], asked: Asked) -> Settl
     )
     flags = flag_columns(others, rows) if may_be_labels else []
     if len(flags) > 1 and asked.annotation.columns == AUTO:
+        if asked.is_free:  # `polarity` beside `is_retweet` and `has_url` is what is to be learned
+            _ask_about_annotations([name for name in others if name not in flags and seems_to_annotate(name)], rows)
         return label_columns(flags, rows)
     if asked.is_free:
         refuse_unwritten(rows, next(iter(used - {"ends"}), "text"), others)

@@ -31,7 +31,7 @@ def refuse_ignored(rows: Sequence[Row], columns: Iterable[str]) -> None:
         DataError: one of them has values and such a name.
     """
     for column in columns:
-        if not any(_ANNOTATION.fullmatch(part) for part in map(str.lower, _SEPARATORS.split(column))):
+        if not seems_to_annotate(column):
             continue
         value = next((row.values[column] for row in rows if _is_filled(row.values.get(column))), None)
         if value is None:
@@ -42,6 +42,11 @@ def refuse_ignored(rows: Sequence[Row], columns: Iterable[str]) -> None:
             f"The first value is `{shown}`.",
             f"To learn it: {_how_to_learn(column, value)}. To learn the text alone: `--set data.shape=text`",
         )
+
+
+def seems_to_annotate(column: str) -> bool:
+    """Whether the name of a column is that of an annotation."""
+    return any(_ANNOTATION.fullmatch(part) for part in map(str.lower, _SEPARATORS.split(column)))
 
 
 def refuse_unwritten(rows: Sequence[Mapping[str, Any]], text: str, columns: Iterable[str]) -> None:
@@ -82,6 +87,9 @@ def _is_filled(value: Any) -> bool:
 
 
 def _how_to_learn(column: str, value: Any) -> str:
+    one = value[0] if isinstance(value, list) and value else None
+    if isinstance(one, dict) and "label" in one:
+        return f"write the label in each entry of `{column}` in a column `label`"
     if isinstance(value, (list, dict)) and not (isinstance(value, list) and all(isinstance(one, str) for one in value)):
         spans = quoted(["[[START, END, LABEL]]"])
         return f"write the spans of `{column}` as {spans}, in characters of the text, in a column `entities`"

@@ -265,6 +265,11 @@ def _advice(first: Mapping[str, Any], names: Mapping[str, str]) -> tuple[str, st
             "It seems to be the export of a chat, whose `mapping` holds a tree of messages.",
             'Write each conversation as one row: `{"messages": [{"role": "user", "content": ...}, ...]}`',
         )
+    if any(name.startswith("#format=webanno") for name in names):
+        return (
+            "It is a file of INCEpTION or WebAnno in their own format, WebAnno TSV.",
+            "Export it again as `CoNLL 2002`, whose `.conll` files are read as they are",
+        )
     ranked = next((name for name, cell in first.items() if _are_ranked(cell)), None)
     if ranked is not None:
         return (

@@ -60,6 +60,10 @@ def has_places(values: Mapping[str, Any]) -> bool:
     answer = values.get("answer")
     if "answer_start" in values:
         return False
+    if "context" not in values:
+        answers = as_list(values.get("answers"))
+        one = answers[0] if isinstance(answers, list) and answers else answers
+        return isinstance(one, dict) and "answer_start" in one
     return "answers" in values or (isinstance(answer, dict) and {"text", "answer_start"} <= answer.keys())
 
 
@@ -95,7 +99,7 @@ WORDS = (*ONLY_WORDS, "text", "sentence")
 """Columns with the words of a sentence; the last ones only beside tags of a scheme for each of them."""
 PICTURES = ("images", "image")
 PAIR, OUTPUTS = (("chosen",), ("rejected",)), (("preferred_output",), ("non_preferred_output",))
-CONTEXT, HISTORY = ("context", "passage"), ("history", "chat_history")
+CONTEXT, HISTORY = ("context", "passage", "paragraph"), ("history", "chat_history")
 _CHAT_ROWS, _PREFERENCES = "burnish.data.chat.rows", "burnish.data.preference.rows"
 _CONVERSATION, _ANSWER = f"{_CHAT_ROWS}:conversation_record", f"{_CHAT_ROWS}:answer_record"
 _PAIR, _INPUT_PAIR = f"{_PREFERENCES}:pair_record", f"{_PREFERENCES}:input_pair_record"
@@ -201,7 +205,7 @@ PATTERNS = (
         "span",
         SpanRecord,
         _SPAN,
-        (("context",), ("question",), ("answers", "answer")),
+        (CONTEXT, ("question",), ("answers", "answer")),
         _SPAN_TOO,
         test=has_places,
         notes=_SPAN_NOTES,
@@ -210,11 +214,19 @@ PATTERNS = (
         "span-start",
         SpanRecord,
         _SPAN,
-        (("context",), ("question",), ("answer", "answer_text", "answers"), ("answer_start",)),
+        (CONTEXT, ("question",), ("answer", "answer_text", "answers"), ("answer_start",)),
         _SPAN_TOO,
         notes=_SPAN_NOTES,
     ),
-    Pattern("tagged", TaggedRecord, _TAGGED, (WORDS, TAGS), (("sentence_id",),), test=has_word_tags),
+    Pattern(
+        "tagged",
+        TaggedRecord,
+        _TAGGED,
+        (WORDS, TAGS),
+        (("sentence_id",),),
+        test=has_word_tags,
+        notes="burnish.data.tags.words:tagged_notes",
+    ),
     Pattern("labelled-pair", LabelledRecord, _LABELLED, (FIRST, SECOND, (*LABEL, *SCORE)), settle=_SETTLE_LABELS),
     Pattern("scored-pair", ScoredRecord, _SCORED, (FIRST, SECOND, (*LABEL, *SCORE)), settle=_SETTLE_LABELS),
     Pattern(

@@ -124,7 +124,7 @@ OTHER_NAMES = (
     "question2", "words", "ner_tags", "pos_tags", "chunk_tags", "image", "tweet", "utterance", "headline", "text_pair",
     "gold_label", "target", "source", "src", "source_text", "input_text", "query", "user", "human", "article",
     "document", "dialogue", "tgt", "target_text", "output_text", "reply", "assistant", "bot", "gpt", "summary",
-    "highlights", "translation", "entities", "spans", "ents", "annotations",
+    "highlights", "translation", "entities", "spans", "ents", "annotations", "annotation",
     "similarity", "similarity_score", "relatedness", "relatedness_score", "stars",
     "star_rating", "rating", "is_good", "is_correct", "functions", "reasoning", "thinking", "thought", "thoughts",
     "problem", "solution", "system_prompt",

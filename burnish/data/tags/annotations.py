@@ -19,9 +19,9 @@ from typing import Any
 
 from burnish.data.rows.row import RowError, as_list
 
-SPAN_COLUMNS = ("entities", "spans", "ents", "label", "labels", "annotations")
+SPAN_COLUMNS = ("entities", "spans", "ents", "label", "labels", "annotations", "annotation")
 """Columns that may hold spans, best first."""
-TEXT_COLUMNS = ("text", "data", "sentence", "content")
+TEXT_COLUMNS = ("text", "data", "sentence", "content", "document")
 """Columns that may hold the text, best first."""
 WORD_SPAN_WORDS = ("tokenized_text", "tokens", "words", "sentences")
 """Columns that may hold the words of which spans are."""
@@ -92,8 +92,7 @@ def _is_label_studio(values: Mapping[str, Any]) -> bool:
 
 def _is_span(item: Any) -> bool:
     if isinstance(item, Mapping):
-        inner = item.get("value", item)
-        item = inner if isinstance(inner, Mapping) else item
+        item = _flat(item)
         is_measured = _OFFSET in item and _LENGTH in item
         return is_measured or (any(name in item for name in _STARTS) and any(name in item for name in _ENDS))
     if isinstance(item, (list, tuple)) and len(item) == 3:
@@ -170,8 +169,7 @@ def _span(item: Any, column: str, number: int) -> Span:
         return _checked(numbers[0], numbers[1], labels[0], None, named)
     if not isinstance(item, Mapping):
         raise RowError(f"{named} is neither a list nor an object")
-    inner = item.get("value")
-    item = {**item, **inner} if isinstance(inner, Mapping) else item
+    item = _flat(item)
     start, end = (next((item[name] for name in names if name in item), None) for names in (_STARTS, _ENDS))
     if start is None and end is None and isinstance(item.get(_OFFSET), int) and isinstance(item.get(_LENGTH), int):
         start, end = item[_OFFSET], item[_OFFSET] + item[_LENGTH]
@@ -183,6 +181,15 @@ def _span(item: Any, column: str, number: int) -> Span:
         label = label[0] if label else None
     text = next((item[name] for name in _TEXTS if isinstance(item.get(name), str) and name != label), None)
     return _checked(start, end, label, text, named)
+
+
+def _flat(item: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A span with its places beside its label: Label Studio has them in `value`, DataTurks in a list of `points`."""
+    inner = item.get("value")
+    points = item.get("points")
+    if isinstance(points, list) and len(points) == 1:
+        inner = points[0]
+    return {**item, **inner} if isinstance(inner, Mapping) else item
 
 
 def _numbers(item: Sequence[Any]) -> list[int]:

@@ -17,6 +17,7 @@ from burnish.data.tags.listed import words_in
 from burnish.errors import InputError, ModelError
 from burnish.visible import parse_json
 
+_TAG_COLUMNS, _SAMPLE = ("tags", "ner_tags", "labels"), 1_000
 OUTSIDE = "O"
 """The tag of words that are in no entity."""
 
@@ -42,6 +43,18 @@ def tagged_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> Ta
         check_characters(word, words_name)
     named = [_as_tag(tag, tags_name, number) for number, tag in enumerate(tags, 1)]
     return TaggedRecord(tuple(words), tuple(named), place)
+
+
+def tagged_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """That tags are numbers without names."""
+    name = next((name for name in _TAG_COLUMNS if any(name in values for values in rows[:1])), "")
+    tags = {tag for values in rows[:_SAMPLE] if isinstance(cell := values.get(name), list) for tag in cell}
+    if not tags or not all(isinstance(tag, int) and not isinstance(tag, bool) for tag in tags):
+        return []
+    return [
+        f"`{name}` has numbers for tags. Where they have no names, no entities are counted; to name them, in their "
+        "order: `--set 'data.labels=[O, B-PER, I-PER]'`."
+    ]
 
 
 def _as_tag(tag: Any, name: str, number: int) -> str:

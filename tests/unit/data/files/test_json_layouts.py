@@ -112,3 +112,25 @@ def test_texts_with_entities_as_spacy_writes_them(write, name, text):
 def test_other_lists_are_no_rows(write):
     rows = list(read_rows(write("a.jsonl", '["a", {"b": 1}]\n["a", "b"]\n[1, {"entities": []}]\n')))
     assert all(isinstance(row, Rejected) for row in rows)
+
+
+@pytest.mark.parametrize("suffix", ["json", "jsonl"])
+@pytest.mark.parametrize(
+    ("kind", "value", "column", "found"),
+    [
+        ("choices", {"choices": ["pos"]}, "label", "pos"),
+        ("rating", {"rating": 4}, "rating", "4"),
+        ("number", {"number": 0}, "score", "0"),
+        ("textarea", {"text": ["Fine."]}, "answer", "Fine."),
+    ],
+)
+def test_answers_in_label_studio_are_columns(write, suffix, kind, value, column, found):
+    result = [{"type": kind, "value": value, "from_name": "q", "to_name": "text"}]
+    task = json.dumps({"id": 1, "data": {"text": "a"}, "annotations": [{"result": result}]})
+    (row,) = read_rows(write(f"a.{suffix}", task if suffix == "jsonl" else f"[{task}]"))
+    assert row.values == {"id": 1, "text": "a", column: found}
+
+
+def test_categories_of_spacy_are_labels(write):
+    (row,) = read_rows(write("a.json", '[["a text", {"cats": {"POS": 1.0, "NEG": 0.0}}]]'))
+    assert row.values == {"text": "a text", "label": {"POS": 1.0, "NEG": 0.0}}

@@ -95,3 +95,29 @@ def test_a_document_of_blanks_has_no_rows(write):
 def test_a_short_document_is_one_piece(write):
     (row,) = pieces_of(write("a.txt", "Hello."))
     assert (row.values, row.place) == ({"text": "Hello.", "ends": True}, "a.txt:1")
+
+
+@pytest.mark.parametrize(
+    ("text", "rows", "said"),
+    [
+        ("__label__a good film\n\n__label__b bad one\n",
+         [{"text": "good film", "label": "a"}, {"text": "bad one", "label": "b"}], "fastText"),
+        ("__label__a __label__c good film\n__label__b bad one\n",
+         [{"text": "good film", "label": ["a", "c"]}, {"text": "bad one", "label": ["b"]}], "fastText"),
+        ("Anna|NNP|I-PER sings|VBZ|O\nin|IN|O Rome|NNP|I-LOC\n",
+         [{"tokens": ["Anna", "sings"], "tags": ["I-PER", "O"]}, {"tokens": ["in", "Rome"], "tags": ["O", "I-LOC"]}],
+         "joined by `|`"),
+    ],
+    ids=["fastText", "several labels", "tags"],
+)  # fmt: skip
+def test_lines_with_labels_or_tags_are_rows(write, text, rows, said):
+    read = list(read_rows(write("a.txt", text)))
+    assert [row.values for row in read] == rows
+    assert said in read[0].note
+
+
+def test_lines_that_begin_with_few_words_are_named(write):
+    lines = "".join(f"{('DESC:manner', 'NUM:count')[n % 2]} How many is {n} ?\n" for n in range(40))
+    assert "each line begins with one of 2 words such as `DESC:manner`" in next(read_rows(write("a.txt", lines))).note
+    talk = "".join(f"{('ANNA:', 'OTTO:')[n % 2]} How many is {n} ?\n" for n in range(40))
+    assert next(read_rows(write("b.txt", talk))).note == ""

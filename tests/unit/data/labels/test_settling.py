@@ -449,3 +449,12 @@ def test_zeros_and_ones_without_names_are_refused(cells: list[list[int]]) -> Non
         shape_of(cells * 5, "labels")
     for other in ([[0], [1], [0, 1]], [["x", "y"], ["y", "x"]], [[0, 1], [0, 2]]):
         assert shape_of([*other] * 5, "labels").name == "labelled-text"
+
+
+def test_a_label_beside_flags_is_asked_about() -> None:
+    rows = [
+        Row({"text": f"a {n}", "polarity": ("pos", "neg")[n % 2], "is_retweet": n % 2, "has_url": n % 3 % 2}, "a", n)
+        for n in range(20)
+    ]
+    with pytest.raises(DataError, match="`polarity` looks like a label"):
+        detect_shape(rows, {})

@@ -118,3 +118,9 @@ def test_words_and_tags_may_be_texts(values):
 )
 def test_words_that_are_no_tags_of_a_scheme_label_a_text(values):
     assert detect_shape([Row(values, "a.jsonl", 1)], {}).name == "labelled-text"
+
+
+def test_numbers_without_names_are_said():
+    (note,) = detect_shape([Row({"tokens": WORDS, "ner_tags": [1, 0]}, "a.jsonl", 1)], {}).notes
+    assert "`ner_tags` has numbers for tags" in note
+    assert detect_shape([Row({"tokens": WORDS, "ner_tags": ["B-PER", "O"]}, "a.jsonl", 1)], {}).notes == ()

@@ -74,3 +74,10 @@ def test_words_under_no_names_of_columns_are_not_read_as_names(tmp_path: Path) -
     words = "".join(f"{n}\t{word}\t{tag}\n" for n, (word, tag) in enumerate([("Ann", "B-PER"), ("met", "O")], start=1))
     with pytest.raises(DataError, match="no names of columns"):
         rows_of(tmp_path, "few.tsv", words * 15)
+
+
+def test_points_of_dataturks_end_with_their_last_characters():
+    points = [{"start": 0, "end": 3, "text": "Anna"}]
+    values = {"content": "Anna sings", "annotation": [{"label": ["PER"], "points": points}], "extras": None}
+    shape = detect_shape([Row(values, "a.json", 1)], {})
+    assert shape.to_record(Row(values, "a.json", 1)).tags == ("B-PER", "O")

@@ -1,0 +1,69 @@
+"""Text files whose lines are rows: fastText's `__label__NAME text`, and words with their tags joined by bars."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from burnish.data.files.lines import describe_encoding, text_lines
+from burnish.data.rows.row import Row, note_on
+
+_MARK = "__label__"
+_MARKED = re.compile(rf"(?:{_MARK}\S+[ \t,]+)+(?=\S)")
+_JOINED = re.compile(r"\S+\|[^\s|]+\|(O|[BIESLU]-[^\s|]+)")
+"""A word with its part of speech and its entity, as in WikiNER."""
+_SAMPLE_LINES, _FEWEST_LINES, _NEARLY_ALL = 200, 2, 0.95
+
+
+def read_marked(path: Path) -> Iterator[Row] | None:
+    """The rows of a text file whose lines have labels or tags; None if it is running text.
+
+    Raises:
+        DataError: the file is empty or not text.
+    """
+    sample = [line.strip() for _, line in islice(text_lines(path, longest=-1), _SAMPLE_LINES) if line.strip()]
+    if len(sample) < _FEWEST_LINES:
+        return None
+    if _share(_MARKED.match(line) is not None for line in sample):
+        are_lists = any(len(_labels(line)) > 1 for line in sample)
+        said = "has fastText's labels, `__label__NAME`, at the beginnings of its lines, and each line is a row"
+        return _rows(path, said, lambda line: _labelled(line, are_lists))
+    if _share(all(map(_JOINED.fullmatch, line.split())) for line in sample):
+        said = "has words with their tags, joined by `|`: each line is a sentence, and the last part of a word its tag"
+        return _rows(path, said, _tagged)
+    return None
+
+
+def _share(found: Iterator[bool]) -> bool:
+    hits = list(found)
+    return sum(hits) >= _NEARLY_ALL * len(hits)
+
+
+def _rows(path: Path, said: str, values: Any) -> Iterator[Row]:
+    note = note_on(path.name, [describe_encoding(path), said])
+    for number, line in text_lines(path):
+        if line.strip():
+            yield Row(values(line.strip()), str(path), number, note)
+
+
+def _labels(line: str) -> list[str]:
+    match = _MARKED.match(line)
+    words = re.split(r"[ \t,]+", match[0].strip(" \t,")) if match else []
+    return [word.removeprefix(_MARK) for word in words]
+
+
+def _labelled(line: str, are_lists: bool) -> dict[str, Any]:
+    labels = _labels(line)
+    text = _MARKED.sub("", line, count=1)
+    return {"text": text, "label": labels if are_lists or len(labels) > 1 else next(iter(labels), None)}
+
+
+def _tagged(line: str) -> dict[str, Any]:
+    parts = [word.rpartition("|") for word in line.split()]
+    return {
+        "tokens": [before.rpartition("|")[0] or before for before, _, _ in parts],
+        "tags": [tag for *_, tag in parts],
+    }
