@@ -36,6 +36,14 @@ def role_name(message: Mapping[str, Any]) -> Any:
     return author.get("role") if named is None and isinstance(author, Mapping) else named
 
 
+def by_role(turn: Any) -> list[Any]:
+    """A turn such as `{"human": "Hi.", "assistant": "Hello."}` as a message for each role; any other as it is."""
+    is_one = isinstance(turn, dict) and len(turn) > 1 and role_name(turn) is None
+    if not is_one or not all(isinstance(text, str) and find_role(str(name), {}) for name, text in turn.items()):
+        return [turn]
+    return [{"role": name, "content": text} for name, text in turn.items()]
+
+
 def read_role(message: Mapping[str, Any], number: int, roles: Mapping[str, str] = NO_ROLES) -> str:
     """The role: `system`, `user`, `assistant`, `thought`, `tool` or `function_call`.
 

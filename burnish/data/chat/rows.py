@@ -7,7 +7,7 @@ from typing import Any
 
 from burnish.data.chat.learned import is_learned
 from burnish.data.chat.messages import Message, cell_text, is_message_list, read_message, with_results, with_thoughts
-from burnish.data.chat.roles import NO_ROLES
+from burnish.data.chat.roles import NO_ROLES, by_role
 from burnish.data.chat.tools import tools_inside, tools_of
 from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.patterns import CONTEXT, HISTORY, SYSTEM, THOUGHT
@@ -46,7 +46,8 @@ def read_turns(turns: Sequence[Any], roles: Mapping[str, str] = NO_ROLES) -> lis
         turns: as in the file.
         roles: the user's names of roles.
     """
-    numbered = ((number, part) for number, turn in enumerate(turns, start=1) for part in with_results(turn))
+    each = ((number, one) for number, turn in enumerate(turns, start=1) for one in by_role(turn))
+    numbered = ((number, part) for number, turn in each for part in with_results(turn))
     return [read_message(part, number, roles) for number, part in numbered]
 
 

@@ -35,6 +35,8 @@ class Worksheet:
     """Of each row from the first, with the value of merged cells in each row that they span."""
     filled: frozenset[int] = frozenset()
     """Places of the columns with merged cells."""
+    grouping: frozenset[int] = frozenset()
+    """Numbers of rows, from 1, with cells that are merged across columns."""
 
 
 def worksheets(path: Path) -> dict[str, Worksheet]:
@@ -76,7 +78,9 @@ def _filled(worksheet: Any) -> Worksheet:
     """A worksheet, with the value of cells that are merged downwards in each of their rows: the file has it once."""
     cells, filled = worksheet.to_python(skip_empty_area=False), set[int]()
     left_to_fill = len(cells) * max(map(len, cells), default=0)  # regions that overlap are no workbook's
-    for (top, left), (bottom, _) in worksheet.merged_cell_ranges or []:
+    regions = worksheet.merged_cell_ranges or []
+    grouping = frozenset(top + 1 for (top, left), (_, right) in regions if left < right)
+    for (top, left), (bottom, _) in regions:
         if not top < bottom or top >= len(cells) or left >= len(cells[top]) or str(cells[top][left]) == "":
             continue
         filled.add(left)
@@ -85,7 +89,7 @@ def _filled(worksheet: Any) -> Worksheet:
             break
         for row in cells[top + 1 : bottom + 1]:
             row[left] = cells[top][left]
-    return Worksheet(cells, frozenset(filled))
+    return Worksheet(cells, frozenset(filled), grouping)
 
 
 def only_worksheet(path: Path) -> str:
@@ -123,6 +127,7 @@ def read_worksheet(path: Path, name: str) -> Iterator[Row | Rejected]:
     width = 1 + max(place for _, row in numbered for place, cell in enumerate(row) if cell != "")
     rows = [(number, [_plain(cell) for cell in row[:width]]) for number, row in numbered]
     above = lines_above_header(["\t".join(map(str, cells)) for _, cells in rows[:MOST_ABOVE]])
+    above += _rows_that_group(rows[above:], found[name].grouping)
     rows = rows[above:]
     header, headerless = names_of_headerless_rows([[str(cell) for cell in cells] for _, cells in rows])
     first, cells = rows[0]
@@ -136,6 +141,12 @@ def read_worksheet(path: Path, name: str) -> Iterator[Row | Rejected]:
     file = str(path)
     for number, cells in rows:
         yield Row(dict(zip(header, cells, strict=True)), file, number, note)
+
+
+def _rows_that_group(rows: Sequence[tuple[int, list[Any]]], grouping: frozenset[int]) -> int:
+    """How many rows name groups of columns, in cells that are merged across them, above a row that names each."""
+    number = next((place for place, (line, _) in enumerate(rows[:MOST_ABOVE]) if line not in grouping), 0)
+    return number if all(isinstance(cell, str) and cell.strip() for cell in rows[number][1]) else 0
 
 
 def _has_value(row: Sequence[Any]) -> bool:

@@ -17,10 +17,12 @@ NUMBER = "row_idx"
 
 def row_of(value: Any) -> dict[str, Any] | None:
     """The row that a JSON value is, or None: an object, also within one that numbers it as the hub's viewer does, or a
-    text with its entities as spaCy writes them."""
+    text with its entities or categories as spaCy writes them, or a list of messages."""
     if isinstance(value, dict):
         inner = value.get("row")
         return inner if NUMBER in value and isinstance(inner, dict) else _chosen(value)
+    if isinstance(value, list) and len(value) > 1 and all(map(_is_message, value)):
+        return {"messages": value}
     if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], dict):
         if _CATS in value[1] and not value[1].get(_ENTITIES):
             return {"text": value[0], "label": value[1][_CATS]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -34,6 +35,7 @@ from burnish.data.labels.missing import (
 from burnish.data.labels.numbers import are_amounts, could_be_amounts, mixed_notations, number_of
 from burnish.data.labels.rows import are_labels
 from burnish.data.rows.ignored import refuse_unwritten, seems_to_annotate
+from burnish.data.rows.mapping import speakers_in
 from burnish.data.rows.packed import mapped
 from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.patterns import BY_NAME, LABEL, SCORE, TEXT
@@ -49,6 +51,9 @@ _SCORED = {"labelled-text": "scored-text", "labelled-pair": "scored-pair"}
 _CLASSES = {scored: labelled for labelled, scored in _SCORED.items()}
 _BITS = {"0", "1", "0.0", "1.0", "false", "true"}
 _SHOWN_CHARACTERS = 60
+_OBJECT = re.compile(r"\s*\{\s*['\"]\w+['\"]\s*:")
+"""How an object with names begins as text, as JSON or as Python prints it."""
+_VOTED = 0.1
 _LONG_TEXT = 1_000
 """Characters from which on a text with a number beside it may be meant to be learned itself."""
 
@@ -69,6 +74,8 @@ def settle_labels(pattern: Pattern, rows: Sequence[Values], asked: Asked) -> Set
         _ask_about_ids(name, _texts(cells))
         _ask_about_objects(name, cells)
         return Settled(plain, notes=(f"`{name}` is empty in every row, so the rows are read as plain text.",))
+    _ask_about_objects(name, cells)
+    _ask_about_votes(name, cells)
     _refuse_flags_without_names(name, cells)
     family = tuple(other for other in pattern.required[-1] if (other in SCORE) == (name in SCORE))
     narrow = replace(pattern, required=(*pattern.required[:-1], family))
@@ -102,12 +109,31 @@ def _ask_about_ids(column: str, texts: Sequence[str]) -> None:
 
 def _ask_about_objects(column: str, cells: Sequence[Any]) -> None:
     """Raises DataError for a column that is named like a label and holds objects that are not known as labels."""
-    if found := next((cell for cell in cells if isinstance(cell, dict) and cell), None):
+    if found := next((cell for cell in cells if _is_object(cell)), None):
         raise DataError(
             f"`{column}` has objects that Burnish does not know as labels",
             f"The first is `{str(found)[:_SHOWN_CHARACTERS]}`.",
             "Write the names of the row's labels, or its entities as `[[START, END, LABEL]]`, counted in characters. "
             "To learn the text alone: `--set data.shape=text`",
+        )
+
+
+def _is_object(cell: Any) -> bool:
+    """Whether a cell is an object that is no label, nor several, also as text."""
+    if isinstance(cell, str):
+        return _OBJECT.match(cell) is not None and choices_of(cell) is None
+    return isinstance(cell, dict) and bool(cell) and choices_of(cell) is None and flags_of(cell) is None
+
+
+def _ask_about_votes(column: str, cells: Sequence[Any]) -> None:
+    """Raises DataError where lists have the same label several times: they are votes, not labels of the text."""
+    lists = [cell for cell in cells if isinstance(cell, list) and all(isinstance(item, str) for item in cell)]
+    votes = [cell for cell in lists if len(set(cell)) < len(cell)]
+    if len(votes) > max(1, _VOTED * len(lists)):
+        raise DataError(
+            f"`{column}` seems to have the label that each of several people gave, not several labels of a text",
+            f"{len(votes):,} of {len(lists):,} rows have a label more than once; the first is {votes[0]}.",
+            f"Write the label that most have given as text in `{column}`, or each label of a row once",
         )
 
 
@@ -297,7 +323,18 @@ def settle_text(pattern: Pattern, rows: Sequence[Values], asked: Asked) -> Settl
         refuse_unwritten(rows, next(iter(used - {"ends"}), "text"), others)
     if asked.is_free and len(rows) >= _FEWEST_ROWS:
         _ask_about_annotations([name for name in others if name.lower() not in _METADATA], rows)
-    return Settled(pattern)
+    return Settled(pattern, notes=_written_out(rows))
+
+
+def _written_out(rows: Sequence[Values]) -> tuple[str, ...]:
+    """That texts are conversations with the marks of some template."""
+    sample = [str(pick(values, TEXT)[1]) for values in rows[:_FEWEST_ROWS]]
+    if 2 * sum({"user", "assistant"} <= speakers_in(text) for text in sample) <= len(sample):
+        return ()
+    return (
+        "The texts seem to be conversations that are written out, and all of each is learned. To learn the answers "
+        "alone, in the form of the model's own template, write them as `messages`.",
+    )
 
 
 def _ask_about_annotations(names: Sequence[str], rows: Sequence[Values]) -> None:

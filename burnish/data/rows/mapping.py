@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from burnish.data.labels.cells import as_flag
+from burnish.data.chat.roles import by_role, find_role
+from burnish.data.labels.cells import are_marked, as_flag
 from burnish.data.labels.missing import spelled
 from burnish.data.labels.numbers import are_amounts, number_of
 from burnish.data.rows.pattern import Pattern
@@ -70,7 +71,9 @@ def map_example(rows: Sequence[Row]) -> str:
     texts = [name for name in texts if not _IDS.fullmatch(name)] or texts
     if special := _nested_example(first):
         return special
-    flags = [name for name in first if not _IDS.fullmatch(name) and _are_flags(name, sample)]
+    flags = [
+        name for name in first if not _IDS.fullmatch(name) and (_are_flags(name, sample) or are_marked((name,), sample))
+    ]
     if texts and len(flags) > len(texts):
         return mapping(text=max(texts, key=lambda name: len(first[name])))  # labels in columns of their own
     if len(rows) >= _FEWEST_ROWS:
@@ -139,7 +142,8 @@ def _is_last_question(name: str) -> bool:
 
 
 def _are_turns(cell: Any) -> bool:
-    return isinstance(cell, list) and bool(cell) and isinstance(cell[0], dict) and not _SPEAKERS.isdisjoint(cell[0])
+    one = cell[0] if isinstance(cell, list) and cell else None
+    return isinstance(one, dict) and (not _SPEAKERS.isdisjoint(one) or len(by_role(one)) > 1)
 
 
 def _are_placed(cell: Any) -> bool:
@@ -270,6 +274,17 @@ def _advice(first: Mapping[str, Any], names: Mapping[str, str]) -> tuple[str, st
             "It is a file of INCEpTION or WebAnno in their own format, WebAnno TSV.",
             "Export it again as `CoNLL 2002`, whose `.conll` files are read as they are",
         )
+    if "positive" in names and not {"anchor", "query"}.isdisjoint(names) or {"query", "pos", "neg"} <= names.keys():
+        return (
+            "They seem to be for a model that embeds texts, which no task of Burnish learns.",
+            "To learn whether two texts belong together, write each pair as a row with `text1`, `text2` and `label`",
+        )
+    talk = next((name for name, cell in first.items() if _is_dialogue(name, cell)), None)
+    if talk is not None:
+        return (
+            f"`{talk}` seems to hold a whole conversation, in a form that is not known.",
+            'Write each conversation as one row: `{"messages": [{"role": "user", "content": ...}, ...]}`',
+        )
     ranked = next((name for name, cell in first.items() if _are_ranked(cell)), None)
     if ranked is not None:
         return (
@@ -277,6 +292,28 @@ def _advice(first: Mapping[str, Any], names: Mapping[str, str]) -> tuple[str, st
             "Write the best answer of each row in a column `chosen` and a worse one in `rejected`",
         )
     return None
+
+
+_NAMED_TURN = re.compile(r"(?:^|\n|### ?|<\|)\W{0,3}(\w{2,12})\W{0,2}(?::|\|>)")
+_MARKED_TURN = re.compile(r"<\|?(?:im_start|start_header_id|start_of_turn)\|?>\s*(\w+)")
+"""Whose words follow, in a conversation that is written out: `USER:`, `### Human:` or `<|assistant|>`."""
+_TURNS = ("data", "conversation", "conversations", "dialog", "dialogue", "turns", "utterances", "chat")
+
+
+def speakers_in(text: str) -> set[str]:
+    """The roles that a text names before what they say, as they mean: `user`, `assistant` and others."""
+    found = {find_role(name, {}) for name in (*_NAMED_TURN.findall(text), *_MARKED_TURN.findall(text))}
+    return {role for role in found if role} | (
+        {"user", "assistant"} if "[INST]" in text and "[/INST]" in text else set()
+    )
+
+
+def _is_dialogue(name: str, cell: Any) -> bool:
+    """Whether a cell is a conversation that is written out, or a list of what is said in turn."""
+    if isinstance(cell, str):
+        return {"user", "assistant"} <= speakers_in(cell)
+    is_list = isinstance(cell, list) and len(cell) > 1 and all(isinstance(text, str) for text in cell)
+    return is_list and name.lower() in _TURNS
 
 
 def _is_translated(cell: Any) -> bool:

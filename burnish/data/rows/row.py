@@ -229,7 +229,21 @@ def parse_json_text(value: Any, what: str) -> Any:
     try:
         return parse_json(value)
     except (ValueError, RecursionError) as error:
-        raise RowError(f"{what}: not JSON ({error})") from error
+        found = _printed(value)
+        if found is None:
+            raise RowError(f"{what}: not JSON ({error})") from error
+        return found
+
+
+def _printed(text: str) -> list[Any] | dict[str, Any] | None:
+    """A list or an object as Python prints it, such as pandas writes into a CSV file; None for other text."""
+    if text.strip()[:1] not in ("[", "{"):
+        return None
+    try:
+        found = ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return None
+    return found if isinstance(found, (list, dict)) else None
 
 
 def as_text(value: Any, column: str) -> str | None:

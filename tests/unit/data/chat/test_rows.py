@@ -358,3 +358,15 @@ def test_a_history_may_be_messages() -> None:
     record = shape.to_record(Row(values, "a.jsonl", 1))
     assert record.dialogues() == ((ASK, FINE, question("And now?"), answer("Fine, too.")),)
     assert shape.unused == ""
+
+
+@pytest.mark.parametrize(
+    "turns",
+    [
+        [{"human": "How?", "assistant": "Fine."}],
+        "[{'role': 'user', 'content': 'How?'}, {'role': 'assistant', 'content': 'Fine.'}]",
+    ],
+    ids=["by role", "as Python prints it"],
+)
+def test_other_forms_of_turns(turns: Any) -> None:
+    assert read_messages(turns, "messages") == (ASK, FINE)

@@ -195,3 +195,16 @@ def test_a_title_over_merged_columns_is_still_a_title(write):
     rows = [["Reviews", None], ["text", "label"], ["a", "x"], ["b", "y"]]
     read = list(read_rows(write("rows.xlsx", workbook({"S": rows}, merged=["A1:B1"]))))
     assert [row.values for row in read] == [{"text": "a", "label": "x"}, {"text": "b", "label": "y"}]
+
+
+def test_names_of_groups_of_columns_are_above_the_header(write):
+    rows = [["Input", None, "Output"], ["question", "context", "answer"], ["q", "c", "a"], ["r", "d", "b"]]
+    read = list(read_rows(write("rows.xlsx", workbook({"S": rows}, merged=["A1:B1"]))))
+    assert read[0].values == {"question": "q", "context": "c", "answer": "a"}
+    assert "has 1 line above its header" in read[0].note
+
+
+def test_a_header_with_a_merged_cell_stays_the_header(write):
+    rows = [["text", None, "label"], ["a", None, "x"], ["b", None, "y"], ["c", None, "x"]]
+    read = list(read_rows(write("rows.xlsx", workbook({"S": rows}, merged=["A1:B1", "A2:B2", "A3:B3", "A4:B4"]))))
+    assert [(row.values["text"], row.values["label"]) for row in read] == [("a", "x"), ("b", "y"), ("c", "x")]

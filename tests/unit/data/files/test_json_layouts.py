@@ -134,3 +134,10 @@ def test_answers_in_label_studio_are_columns(write, suffix, kind, value, column,
 def test_categories_of_spacy_are_labels(write):
     (row,) = read_rows(write("a.json", '[["a text", {"cats": {"POS": 1.0, "NEG": 0.0}}]]'))
     assert row.values == {"text": "a text", "label": {"POS": 1.0, "NEG": 0.0}}
+
+
+@pytest.mark.parametrize("suffix", ["json", "jsonl"])
+def test_a_row_may_be_a_list_of_messages(write, suffix):
+    talk = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    text = json.dumps([talk, talk]) if suffix == "json" else f"{json.dumps(talk)}\n" * 2
+    assert [row.values for row in read_rows(write(f"a.{suffix}", text))] == [{"messages": talk}] * 2

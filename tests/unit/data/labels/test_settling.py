@@ -458,3 +458,29 @@ def test_a_label_beside_flags_is_asked_about() -> None:
     ]
     with pytest.raises(DataError, match="`polarity` looks like a label"):
         detect_shape(rows, {})
+
+
+@pytest.mark.parametrize(
+    ("cells", "what"),
+    [
+        ([{"name": "b", "id": 0}, {"name": "c", "id": 1}], "has objects that Burnish does not know as labels"),
+        (["{'name': 'b'}", "{'name': 'c'}"], "has objects that Burnish does not know as labels"),
+        ([{"pos": 0.1, "neg": 0.9}, {"pos": 0.6, "neg": 0.4}], "has objects that Burnish does not know as labels"),
+        ([["a", "a", "b"], ["b", "b", "b"]], "seems to have the label that each of several people gave"),
+    ],
+    ids=["objects", "printed objects", "shares", "votes"],
+)
+def test_cells_that_are_no_labels_are_asked_about(cells: list[Any], what: str) -> None:
+    with pytest.raises(DataError, match=f"`labels` {what}"):
+        shape_of(cells * 10, "labels")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["### Human: Hi### Assistant: Hello", "<s>[INST] Hi [/INST] Hello</s>", "<|im_start|>user\nHi<|im_end|>\n"
+     "<|im_start|>assistant\nHello", "User: Hi\nAssistant: Hello"],
+)  # fmt: skip
+def test_conversations_that_are_written_out_are_said(text: str) -> None:
+    (note,) = detect_shape([Row({"text": f"{text} {n}"}, "a", n) for n in range(5)], {}).notes
+    assert "conversations that are written out" in note
+    assert detect_shape([Row({"text": f"The user: a man. {n}"}, "a", n) for n in range(5)], {}).notes == ()

@@ -135,9 +135,24 @@ def test_known_names_of_what_is_written_are_suggested(values: dict[str, Any], co
             "with ranks or scores",
         ),
         ({"title": "t", "mapping": {"a": {"message": None}}}, "a tree of messages"),
+        ({"anchor": "a b", "positive": "c d"}, "embeds texts"),
+        ({"chat": "USER: a b\nASSISTANT: c", "system": "d e"}, "`chat` seems to hold a whole conversation"),
+        ({"data": ["a b", "c d"]}, "`data` seems to hold a whole conversation"),
+        ({"#FORMAT=WebAnno TSV 3.3": "1-1"}, "WebAnno TSV"),
         ({"history": "a b", "human_ref_A": "c d", "human_ref_B": "e f"}, "two answers to one prompt"),
     ],
-    ids=["choices", "places", "translation", "ranks", "export", "two answers"],
+    ids=[
+        "choices",
+        "places",
+        "translation",
+        "ranks",
+        "export",
+        "embedding",
+        "written out",
+        "in turn",
+        "WebAnno",
+        "two answers",
+    ],
 )
 def test_rows_of_a_known_kind_are_told_what_is_missing(values: dict[str, Any], why: str) -> None:
     with pytest.raises(DataError) as caught:
