@@ -106,6 +106,20 @@ def settle_answers(column: str, name: str, rows: Sequence[Values]) -> tuple[tupl
     ]
 
 
+def settle_questions(column: str, rows: Sequence[Values]) -> tuple[tuple[FirstAnswerReading, ...], list[str]]:
+    """How lists of texts in a column with questions are taken, and what to say of it: one text is itself."""
+    cells = [values.get(column) for values in rows]
+    lists = [cell for cell in cells if isinstance(cell, list) and cell and all(isinstance(one, str) for one in cell)]
+    if not lists:
+        return (), []
+    if all(len(cell) == 1 for cell in lists):
+        return (FirstAnswerReading(column),), []
+    return (), [
+        f"`{column}` has several texts in {len(lists):,} of {len(rows):,} rows; they are read as one question, in JSON. "
+        "If each is a question of its own, write a row for each."
+    ]
+
+
 def _is_text(cell: Any) -> bool:
     """Whether a cell is a message, or text in parts."""
     parts = cell if isinstance(cell, list) else [cell]

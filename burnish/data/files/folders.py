@@ -158,6 +158,8 @@ def only_data(folder: Path, files: Sequence[Path]) -> Sequence[Path]:
         raise ambiguous(folder, "several data files and none is named train", tables)
     annotated = [file for file in files if data_suffix(file.name) == ANNOTATIONS]
     texts = [file for file in files if file not in tables and not _is_about(file)]
+    if not tables and not annotated:
+        _ask_about_named_labels(folder, texts)
     if not tables and not texts:
         _refuse_convertible(folder)
         raise DataError(
@@ -168,8 +170,40 @@ def only_data(folder: Path, files: Sequence[Path]) -> Sequence[Path]:
     return tables or annotated or texts
 
 
+_NAMED_LABELS = ({"pos", "neg"}, {"positive", "negative"}, {"ham", "spam"}, {"real", "fake"}, {"true", "fake"})
+
+
+def _ask_about_named_labels(folder: Path, files: Sequence[Path]) -> None:
+    """Raises DataError for two texts that are named after labels."""
+    names = {plain_stem(file).lower() for file in files}
+    if names in _NAMED_LABELS:
+        raise DataError(
+            f"the files of `{folder}` seem to be named after labels: {quoted(file.name for file in files)}",
+            "They would be read as running text, without these.",
+            "Write their lines into a table with the columns `text` and `label`, or each text into a file of its own, "
+            f"in folders with these names. For running text, give one of them: `{files[0]}`",
+        )
+
+
+def _refuse_parallel(folder: Path) -> None:
+    """Raises DataError for texts whose lines belong together, in files such as `train.en` and `train.de`."""
+    by_stem: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.suffix and not data_suffix(path.name):
+            by_stem.setdefault(path.stem, []).append(path)
+    stem = next((stem for stem in by_stem if split_of(stem) == TRAIN and len(by_stem[stem]) == 2), None)
+    if stem is not None:
+        one, other = by_stem[stem]
+        raise DataError(
+            f"the lines of `{one.name}` and `{other.name}` seem to belong together",
+            "Prompt and completion of a row are read from one file.",
+            f"Join them: `(printf 'source\\ttarget\\n'; paste {one} {other}) > {folder / stem}.tsv`",
+        )
+
+
 def _refuse_convertible(folder: Path) -> None:
-    """Raises DataError for a folder whose data has to be unpacked or converted first."""
+    """Raises DataError for a folder whose data has to be unpacked, joined or converted first."""
+    _refuse_parallel(folder)
     for path in sorted(folder.iterdir()):
         if is_convertible(path):
             raise unsupported(path)

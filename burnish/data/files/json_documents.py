@@ -107,7 +107,12 @@ class Document:
         """Checks that only whitespace follows `position`."""
         position = self.skip_space(position)
         if position < len(self.text):
-            raise self.broken("there is text after the end of the document", position)
+            error = self.broken("there is text after the end of the document", position)
+            if self.text[position] == "{":
+                error.fix = (
+                    f"If it holds one object after another: `jq -c . {self.file} > {Path(self.file).stem}.jsonl`"
+                )
+            raise error
 
 
 Found = tuple[int, "dict[str, Any] | str"]

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from burnish.data.files.encoding import find_encoding
 from burnish.data.files.opening import MOST_LINE_BYTES, open_binary
-from burnish.data.rows.row import Rejected, Row, note_on
+from burnish.data.rows.row import FIELDS, OTHER_NAMES, Rejected, Row, note_on
 from burnish.errors import DataError
 from burnish.system.machine import memory_size
 
@@ -151,12 +151,27 @@ def _describe_table(path: Path) -> str:
     """That a text has the lines of a table, as a phrase after the name of the file; empty if it has not."""
     first = [line for _, line in islice(text_lines(path), 2 * _TABLE_LINES) if line.strip()]
     tabs = {line.rstrip("\n").count("\t") for line in first}
+    if _has_header(first):
+        return (
+            "is read as running text, although its first line has names of columns: to read it as a table, rename it "
+            "to end in .csv"
+        )
     if len(first) < _TABLE_LINES or len(tabs) > 1 or tabs == {0}:
         return _describe_first_words(first)
     return (
         f"is read as running text, although each line has {tabs.pop() + 1} columns separated by tabs: to read it as a "
         "table, rename it to end in .tsv"
     )
+
+
+def _has_header(lines: Sequence[str]) -> bool:
+    """Whether the first of some lines has known names of columns, and most others have as many cells."""
+    for mark in ",;|":
+        names = [name.strip(' "\n').lower() for name in lines[0].split(mark)] if len(lines) > 1 else []
+        is_even = 2 * sum(line.count(mark) >= len(names) - 1 for line in lines) > len(lines)
+        if len(names) > 1 and is_even and sum(name in FIELDS or name in OTHER_NAMES for name in names) > 1:
+            return True
+    return False
 
 
 def _describe_first_words(lines: Sequence[str]) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from burnish.visible import RepeatedKey, keyed_once
 _JSON_LINES = (".jsonl", ".ndjson", ".jl")
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".arrow", ".feather", *excel.SUFFIXES)
 """Of files whose rows have cells in named columns."""
+_PRINTED = re.compile(rb"\s*\{\s*'")
 _DECODER = json.JSONDecoder(object_pairs_hook=keyed_once)
 _BLOCK_LINES = 256
 """Lines parsed at once."""
@@ -147,6 +149,12 @@ def json_lines(path: Path, count: int) -> Iterator[JsonLines]:
                 "Its first line is `[`; a .jsonl file has one object per line.",
                 "Rename it to end in .json",
             )
+        if first == 1 and line.strip() == b"{":
+            raise DataError(
+                f"`{path}` has objects over several lines",
+                "Its first line is `{`; a .jsonl file has one object per line.",
+                f"Write each into one line: `jq -c . {path} > {path.stem}-lines.jsonl`",
+            )
         yield JsonLines(str(path), first, [line for _, line in block], note)
 
 
@@ -166,6 +174,8 @@ def parse_line(line: bytes) -> dict[str, Any] | str:
     except UnicodeDecodeError as error:
         return describe_decode_error(error)
     except json.JSONDecodeError as error:
+        if _PRINTED.match(line):
+            return "this is an object as Python prints it; JSON has double quotes, as `json.dumps` writes them"
         return f"invalid JSON at column {error.colno}: {error.msg}"
     except RepeatedKey as error:
         return str(error)
@@ -197,8 +207,11 @@ def _has_json_lines(path: Path) -> bool:
 
 
 def read_text_or_lines(path: Path) -> Iterator[Row | Rejected]:
-    """Reads a `.txt` file: running text, or lines with labels or tags."""
-    return read_marked(path) or read_text(path)
+    """Reads a `.txt` file: running text, lines with labels or tags, or JSON Lines under that name."""
+    if not _has_json_lines(path):
+        return read_marked(path) or read_text(path)
+    note = note_on(path.name, [describe_encoding(path), "is read as JSON Lines: each line is an object"])
+    return (replace(row, note=note) if isinstance(row, Row) else row for row in read_jsonl(path))
 
 
 def is_read_whole(path: Path) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Any
 
-from burnish.data.chat.accepted import settle_answers
+from burnish.data.chat.accepted import settle_answers, settle_questions
 from burnish.data.chat.learned import USED, WEIGHTS
 from burnish.data.chat.questions import (
     answers_in,
@@ -247,7 +247,8 @@ def settle_conversation(pattern: Pattern, rows: Sequence[Values], asked: Asked) 
     if pattern.answers:
         column = pick(rows[0], pattern.answers[0])[0]
         firsts, said = settle_answers(column, asked.columns.get(column, column), rows)
-        readings, notes = (*readings, *firsts), [*notes, *said]
+        asking, of_questions = settle_questions(pick(rows[0], pattern.required[0])[0], rows)
+        readings, notes = (*readings, *firsts, *asking), [*notes, *said, *of_questions]
     if asked.shape == AUTO:
         ask_about_marks(rows, pattern.names, pattern.name)
         ask_about_thoughts(rows, pattern.names, others, pattern.name)

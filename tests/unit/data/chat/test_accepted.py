@@ -64,3 +64,11 @@ def test_messages_and_parts_are_no_list_of_answers() -> None:
         {"prompt": "Hi.", "completion": [{"type": "text", "text": "Hello."}]},
     )
     assert (answers, notes) == (["Hello.", "Hello."], "")
+
+
+def test_several_questions_in_a_cell_are_said_and_one_is_itself() -> None:
+    rows = [{"question": ["Where?", "In which place?"], "answer": "Oslo"}, {"question": ["Who?"], "answer": "Ann"}]
+    assert "`question` has several texts in 2 of 2 rows" in learned(*rows)[1]
+    shape = detect_shape([Row(rows[1], "a.jsonl", 1)], {})
+    assert next(shape.to_record(Row(rows[1], "a.jsonl", 1)).all_texts()) == "Who?"
+    assert shape.notes == ()

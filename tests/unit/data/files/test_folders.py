@@ -287,3 +287,20 @@ def test_folders_with_other_data_are_no_labels(tmp_path, extra):
         (tmp_path / name).write_text("T1\tX 0 1\ta" if name.endswith(".ann") else "a text")
     with contextlib.suppress(DataError):
         assert not any(isinstance(part, FilePart) for part in folder_contents(tmp_path).parts["train"])
+
+
+@pytest.mark.parametrize(
+    ("names", "what", "fix"),
+    [
+        (["pos.txt", "neg.txt"], "seem to be named after labels: `neg.txt`, `pos.txt`", "`text` and `label`"),
+        (["train.en", "train.de", "dev.en", "dev.de"], "the lines of `train.de` and `train.en`", "paste "),
+    ],
+    ids=["labels", "parallel"],
+)
+def test_files_that_belong_together_are_asked_about(tmp_path, names, what, fix):
+    for name in names:
+        (tmp_path / name).write_text("a\nb\n")
+    with pytest.raises(DataError) as caught:
+        folder_contents(tmp_path)
+    assert what in caught.value.what
+    assert fix in caught.value.fix

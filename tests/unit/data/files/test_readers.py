@@ -193,3 +193,18 @@ def test_a_key_with_two_values_rejects_its_row_alone_in_a_document(write, layout
     twice, plain = read_rows(write("rows.json", layout.format(rows=rows)))
     assert twice.reason == "the key `answer` has two values in one object"
     assert plain.values["question"] == "b"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("a.jsonl", '{\n  "prompt": "a"\n}\n{\n  "prompt": "b"\n}\n'), ("a.json", '{"prompt": "a"} {"prompt": "b"}')],
+)
+def test_objects_that_are_no_lines_are_refused_with_a_command(write, name, content):
+    with pytest.raises(DataError) as caught:
+        list(read_rows(write(name, content)))
+    assert "`jq -c . a.json" in caught.value.fix
+
+
+def test_objects_as_python_prints_them_are_named(write):
+    (row,) = read_rows(write("a.jsonl", "{'prompt': 'a'}\n"))
+    assert row.reason.startswith("this is an object as Python prints it")

@@ -121,3 +121,14 @@ def test_lines_that_begin_with_few_words_are_named(write):
     assert "each line begins with one of 2 words such as `DESC:manner`" in next(read_rows(write("a.txt", lines))).note
     talk = "".join(f"{('ANNA:', 'OTTO:')[n % 2]} How many is {n} ?\n" for n in range(40))
     assert next(read_rows(write("b.txt", talk))).note == ""
+
+
+def test_objects_in_the_lines_of_a_text_are_rows(write):
+    rows = list(read_rows(write("a.txt", '{"prompt": "a", "completion": "b"}\n' * 3)))
+    assert [row.values for row in rows] == [{"prompt": "a", "completion": "b"}] * 3
+    assert rows[0].note == "`a.txt` is read as JSON Lines: each line is an object."
+
+
+def test_a_table_under_the_name_of_a_text_is_named(write):
+    assert "names of columns" in next(read_rows(write("a.txt", "text,label\n" + "b, a thing,1\n" * 9))).note
+    assert next(read_rows(write("b.txt", "Dear reader, a question\nmay be asked, often\n"))).note == ""
