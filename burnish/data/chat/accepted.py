@@ -115,7 +115,7 @@ def settle_questions(column: str, rows: Sequence[Values]) -> tuple[tuple[FirstAn
     if all(len(cell) == 1 for cell in lists):
         return (FirstAnswerReading(column),), []
     return (), [
-        f"`{column}` has several texts in {len(lists):,} of {len(rows):,} rows; they are read as one question, in JSON. "
+        f"`{column}` has several texts in {len(lists):,} of {len(rows):,} rows; they are read as one, in JSON. "
         "If each is a question of its own, write a row for each."
     ]
 

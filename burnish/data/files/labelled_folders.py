@@ -12,6 +12,8 @@ from burnish.data.files.splits import SPLITS, TRAIN, split_of
 _ENDINGS = (".txt", ".md")
 _UNLABELLED = ("unsup", "unsupervised", "unlabeled", "unlabelled", "unlab")
 """Folders beside those of labels that hold texts without one."""
+_DATA_FOLDER = "data"
+"""The folder of the data beside others, by the layout of the hub."""
 _FEWEST_LABELS, _FEWEST_TEXTS = 2, 2
 
 
@@ -24,6 +26,8 @@ def labelled_parts(folder: Path) -> tuple[dict[str, list[FilePart]], list[str]]:
     """
     inner = _folders(folder)
     splits = [(split, one) for one in inner if (split := split_of(one.name)) is not None]
+    if not splits and any(one.name == _DATA_FOLDER for one in inner):
+        return {}, []
     places = splits or [(TRAIN, folder)]
     by_place = [(split, place, _by_label(place)) for split, place in places]
     labels = {name for split, _, found in by_place if split == TRAIN for name in found}

@@ -33,8 +33,8 @@ _FLAGS = {
     **dict.fromkeys(("is_test", "is_testing", "in_test", "is_holdout", "is_held_out"), TEST),
 }
 """Columns that say in every row, with yes or no, whether it is of a split."""
-_MAY_BE_QUALITY = ("is_valid",)
-"""Of these, columns that may as well say that a row is in order."""
+_DOUBTFUL = ("is_valid", "is_dev", "is_eval")
+"""Of these, columns that may as well say that a row is in order, or who wrote it."""
 _SEPARATORS = re.compile(r"[-_. ]+")
 _SHOWN = 20
 """Sources of a split that are named; a corpus may have a file for every text."""
@@ -95,7 +95,7 @@ def split_columns(rows: Sequence[Row], mapped: Collection[str]) -> tuple[str, ..
         mapped: columns that the user has given another meaning.
     """
     names = [str(name) for name in (rows[0].values if rows else ()) if name not in mapped]
-    flags = tuple(name for name in names if name.lower() in _FLAGS and not _is_quality(name, rows))
+    flags = tuple(name for name in names if name.lower() in _FLAGS and not _says_another_thing(name, rows))
     named = [(name,) for name in names if name.lower() in _COLUMNS]
     for columns in [*named, *([flags] if flags else [])]:
         splits = {_split_by(row.values, columns) for row in rows}
@@ -104,9 +104,9 @@ def split_columns(rows: Sequence[Row], mapped: Collection[str]) -> tuple[str, ..
     return ()
 
 
-def _is_quality(name: str, rows: Sequence[Row]) -> bool:
-    """Whether a column such as `is_valid` says that rows are in order: most of them are."""
-    is_doubtful = name.lower() in _MAY_BE_QUALITY
+def _says_another_thing(name: str, rows: Sequence[Row]) -> bool:
+    """Whether a column such as `is_valid` says something else than the split: most rows have it."""
+    is_doubtful = name.lower() in _DOUBTFUL
     return is_doubtful and 2 * sum(as_flag(row.values.get(name)) is True for row in rows) > len(rows)
 
 

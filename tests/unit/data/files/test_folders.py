@@ -280,7 +280,7 @@ def test_folders_of_texts_are_labels(tmp_path):
     assert len(folder_contents(tmp_path).parts["train"]) == 7
 
 
-@pytest.mark.parametrize("extra", ["pos/a.ann", "pos/a.csv", "rows.jsonl"], ids=str)
+@pytest.mark.parametrize("extra", ["pos/a.ann", "pos/a.csv", "rows.jsonl", "data/a.txt"], ids=str)
 def test_folders_with_other_data_are_no_labels(tmp_path, extra):
     for name in ("pos/a.txt", "pos/b.txt", "neg/a.txt", "neg/b.txt", "rows.txt", "more.txt", "third.txt", extra):
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -260,7 +260,8 @@ def test_flags_of_two_splits_go_together(write):
     assert "`is_valid` and `is_test` have the split of each row: train 32, validation 4, test 4." in records.shape.notes
 
 
-def test_a_flag_that_most_rows_are_valid_is_no_split(write):
-    rows = [{**row, "is_valid": n % 10 != 0} for n, row in enumerate(labelled(0, 40))]
+@pytest.mark.parametrize("name", ["is_valid", "is_dev"])
+def test_a_flag_that_most_rows_have_is_no_split(write, name):
+    rows = [{**row, name: n % 10 != 0} for n, row in enumerate(labelled(0, 40))]
     records = load(write("rows.jsonl", lines_of(*rows)), test_fraction=0.0)
-    assert records.shape.ignored == ("is_valid",)
+    assert records.shape.ignored == (name,)
