@@ -149,7 +149,7 @@ def json_lines(path: Path, count: int) -> Iterator[JsonLines]:
                 "Its first line is `[`; a .jsonl file has one object per line.",
                 "Rename it to end in .json",
             )
-        if first == 1 and line.strip() == b"{":
+        if first == 1 and line.strip() == b"{" and len(block) > 1:
             raise DataError(
                 f"`{path}` has objects over several lines",
                 "Its first line is `{`; a .jsonl file has one object per line.",

@@ -280,9 +280,18 @@ def test_folders_of_texts_are_labels(tmp_path):
     assert len(folder_contents(tmp_path).parts["train"]) == 7
 
 
-@pytest.mark.parametrize("extra", ["pos/a.ann", "pos/a.csv", "rows.jsonl", "data/a.txt"], ids=str)
+@pytest.mark.parametrize("extra", ["pos/a.ann", "pos/a.csv", "rows.jsonl", "data/a.txt data/b.txt"], ids=str)
 def test_folders_with_other_data_are_no_labels(tmp_path, extra):
-    for name in ("pos/a.txt", "pos/b.txt", "neg/a.txt", "neg/b.txt", "rows.txt", "more.txt", "third.txt", extra):
+    for name in (
+        "pos/a.txt",
+        "pos/b.txt",
+        "neg/a.txt",
+        "neg/b.txt",
+        "rows.txt",
+        "more.txt",
+        "third.txt",
+        *extra.split(),
+    ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("T1\tX 0 1\ta" if name.endswith(".ann") else "a text")
     with contextlib.suppress(DataError):
