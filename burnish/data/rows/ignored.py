@@ -16,6 +16,8 @@ _ANNOTATION = re.compile(
     r"categories|tags?|ner|pos|bio|entity|entities|ents|spans?|annotations?|aspects?|slots?|toxicity|toxic|stance",
 )
 _SEPARATORS = re.compile(r"[\W_]+|(?<=[a-z])(?=[A-Z])")
+_SAID = {"text", "value", "word", "span", "mention", "entity", "name"}
+"""Keys of an entity that say what its characters are."""
 _ROLE_COLUMNS = ("role", "from", "speaker", "sender", "author", "author_role")
 _SHOWN_CHARACTERS = 60
 
@@ -88,7 +90,7 @@ def _is_filled(value: Any) -> bool:
 
 def _how_to_learn(column: str, value: Any) -> str:
     one = value[0] if isinstance(value, list) and value else None
-    if isinstance(one, dict) and "label" in one:
+    if isinstance(one, dict) and "label" in one and _SAID.isdisjoint(one):
         return f"write the label in each entry of `{column}` in a column `label`"
     if isinstance(value, (list, dict)) and not (isinstance(value, list) and all(isinstance(one, str) for one in value)):
         spans = quoted(["[[START, END, LABEL]]"])

@@ -91,8 +91,11 @@ def map_example(rows: Sequence[Row]) -> str:
         texts = [name for name in texts if not _IDS.fullmatch(name)]
     elif len(texts) > 1:
         return MAP_EXAMPLE
-    written = next((name for known in WRITTEN for name in texts if name.lower() == known), None)
-    if written is not None and len(texts) > 1:
+    nested = [name for name, value in first.items() if isinstance(value, (list, dict)) and value]
+    written = next((name for known in WRITTEN for name in (*texts, *nested) if name.lower() == known), None)
+    if written in nested and len(texts) == 1:
+        return mapping(prompt=texts[0], completion=written)
+    if written in texts and len(texts) > 1:
         return mapping(prompt=next(name for name in texts if name != written), completion=written)
     return mapping(prompt=texts[0], completion=texts[1]) if len(texts) > 1 else MAP_EXAMPLE
 

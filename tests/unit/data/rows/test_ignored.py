@@ -122,3 +122,14 @@ def test_a_message_in_each_row_is_no_text():
     with pytest.raises(DataError, match="each row seems to be one message of a conversation: `role` says whose"):
         detect_shape(found, {})
     assert detect_shape(found, {}, "text").name == "text"
+
+
+@pytest.mark.parametrize(
+    ("entry", "how"),
+    [({"label": 1, "user": 2}, "write the label in each entry"), ({"text": "b", "label": "X"}, "write the spans of")],
+    ids=["label", "entity"],
+)
+def test_entries_of_annotations_are_told_apart(entry, how):
+    with pytest.raises(DataError) as caught:
+        detect_shape(rows({"text": "a b", "annotations": [entry]}, {"text": "c b", "annotations": [entry]}), {})
+    assert how in caught.value.fix

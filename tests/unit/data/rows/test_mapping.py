@@ -114,11 +114,12 @@ def test_ratings_beside_answers_are_asked_about_with_a_command_that_works(names:
     ("values", "command"),
     [
         ({"level": "a b", "solution_text": "c d", "code": "e f"}, {"prompt": "level", "completion": "code"}),
+        ({"input": "a b", "output": {"name": "c"}}, {"prompt": "input", "completion": "output"}),
         ({"chat_history": [{"role": "user", "message": "a"}], "message": "b", "response": "c"},
          {"prompt": "message", "completion": "response"}),
         ({"uuid": "1", "chat_messages": [{"sender": "human", "text": "a"}]}, {"messages": "chat_messages"}),
     ],
-    ids=["known name", "history", "export"],
+    ids=["known name", "object", "history", "export"],
 )  # fmt: skip
 def test_known_names_of_what_is_written_are_suggested(values: dict[str, Any], command: dict[str, str]) -> None:
     assert commands(rows_of(**{name: [value] * 3 for name, value in values.items()})) == [command]
