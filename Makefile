@@ -15,8 +15,10 @@ quickstart: $(VENV)/.installed ## fine-tune the bundled model on bundled data, a
 	$(BIN)/burnish quickstart
 
 # One thread a worker: two workers share two cores, and threads of theirs would only wait for each other. A worker that
-# has finished takes tests from the other, since the slow ones stand together.
-TEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+# has finished takes tests from the other, since the slow ones stand together. Bytecode is kept even where the shell says
+# otherwise: each worker would compile 400 files of tests for ten seconds, and each command of a test the package again.
+TEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 PYTHONDONTWRITEBYTECODE= \
+    $(BIN)/python -m pytest -n 2 --dist worksteal
 
 test: $(VENV)/.installed-dev ## run the tests: every rule, every message, every task with every method
 	$(TEST) -m "not slow"

@@ -29,7 +29,7 @@ PLANNED = 10
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The data of every run here."""
-    return write_rows(tmp_path_factory.mktemp("data") / "rows.jsonl", count=60)
+    return write_rows(tmp_path_factory.mktemp("data") / "rows.jsonl", count=40)
 
 
 @pytest.fixture(scope="module")

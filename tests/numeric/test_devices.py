@@ -151,9 +151,11 @@ _ALIKE = ("tag", "span", "fill-mask", "reward", "score", "text-to-text")
 """Tasks whose steps have the parts of another one here."""
 _LONG = (*_ALIKE, "text", "vision")
 """Tasks whose runs have the parts of another one here, or take long; all of them are in the long run."""
+_OFTEN = ("preference", *_LONG)
+"""The same, with the tasks whose steps on the device are tried below."""
 _METHODS = [name for name in method_names() if name not in (*_QUANTIZED, "lora", "full")]
 CELLS = [
-    *(pytest.param(one, "lora", marks=pytest.mark.slow if one in _LONG else []) for one in (*TASKS, "vision")),
+    *(pytest.param(one, "lora", marks=pytest.mark.slow if one in _OFTEN else []) for one in (*TASKS, "vision")),
     pytest.param(main_task("Llama"), "full", marks=pytest.mark.slow),
     *(pytest.param(main_task("Llama"), method, marks=pytest.mark.slow) for method in _METHODS),
     *(pytest.param("classify", method, marks=pytest.mark.slow) for method in ("full", "ia3", "prompt")),
@@ -226,7 +228,9 @@ def waits_of_a_step(context: RunContext, events: list[Event], runs: Path, attent
 
 
 @pytest.mark.parametrize(
-    "task", [pytest.param(one, marks=pytest.mark.slow if one in _ALIKE else []) for one in (*TASKS, "vision")]
+    "task",
+    # the step of chats is that of texts
+    [pytest.param(one, marks=pytest.mark.slow if one in (*_ALIKE, "chat") else []) for one in (*TASKS, "vision")],
 )
 def test_a_step_waits_once_for_its_loss(task: str, files: Path, tmp_path: Path) -> None:
     """However many micro-batches it has, the loss and the norm are asked for together at its end.

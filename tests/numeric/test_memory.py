@@ -17,7 +17,7 @@ MODELS = ("gpt2", "llama", "bert")
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Saved models."""
-    return {name: save_tiny(name, tmp_path_factory.mktemp(name)) for name in MODELS}
+    return {name: save_tiny(name, tmp_path_factory.mktemp(name), layers=2) for name in MODELS}
 
 
 def assert_alike(simulated: Simulation, measured: Simulation) -> None:

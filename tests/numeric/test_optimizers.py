@@ -42,7 +42,8 @@ def test_a_run_learns_and_resumes_to_the_last_bit(
 
     def recipe(name: str) -> Recipe:
         made = a_recipe(rows, base, method, tmp_path / name).with_options(
-            train={"optimizer": optimizer, "schedule": "wsd", "learning_rate": 0.01}
+            train={"optimizer": optimizer, "schedule": "wsd", "learning_rate": 0.01},
+            evaluate={"answers": 0, "every": 3},
         )
         return made.model_copy(update={"optimization": MORE})
 

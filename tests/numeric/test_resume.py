@@ -54,7 +54,16 @@ def straight(method: str, rows: Path, base: Path, tmp_path_factory: pytest.TempP
 
 
 @pytest.mark.parametrize(
-    "stops", [[1], [2, 3, 7], *(pytest.param(stops, marks=pytest.mark.slow) for stops in ([4], [5], [8]))], ids=str
+    ("method", "stops"),
+    [
+        ("lora", [1]),
+        ("lora", [2, 3, 7]),
+        ("full", [2, 3, 7]),
+        pytest.param("full", [1], marks=pytest.mark.slow),
+        *(pytest.param(method, [stop], marks=pytest.mark.slow) for method in ("lora", "full") for stop in (4, 5, 8)),
+    ],
+    indirect=["method"],
+    ids=str,
 )
 def test_a_stopped_run_goes_on_as_if_it_had_not(
     stops: list[int], method: str, straight: RunFolder, rows: Path, base: Path, tmp_path: Path
@@ -73,6 +82,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not(
     assert evaluation_text(folder) == evaluation_text(straight)
 
 
+@ONE_METHOD
 def test_a_crash_between_checkpoints_goes_back_to_the_last_one(
     method: str, straight: RunFolder, rows: Path, base: Path, tmp_path: Path
 ) -> None:
@@ -180,7 +190,7 @@ def test_the_best_and_what_was_said_are_those_of_a_run_that_never_stopped(
     given: dict[str, Any] = {
         "data__validation": str(tmp_path / "valid.jsonl"),
         "train__epochs": 30,
-        "train__max_steps": 60,
+        "train__max_steps": 40,
         "train__learning_rate": 1e-2 if method == "lora" else 2e-3,
         "train__schedule": "constant",
         "batch__tokens": 512,
@@ -195,7 +205,7 @@ def test_the_best_and_what_was_said_are_those_of_a_run_that_never_stopped(
     validations = [line for line in read_events(straight.metrics) if line["event"] == "Validated"][1:]
     assert 0 < sum(line["is_best"] for line in validations) < len(validations)
     with pytest.raises(Interrupted):
-        train(a_recipe(rows, base, method, tmp_path / "stopped", **given), listeners=[stopper(34)])
+        train(a_recipe(rows, base, method, tmp_path / "stopped", **given), listeners=[stopper(22)])
     folder = RunFolder(tmp_path / "stopped" / "made")
     resume(folder)
     assert logged(folder) == logged(straight)

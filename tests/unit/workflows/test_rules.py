@@ -33,8 +33,10 @@ def made(tiny_model: Callable[[str], Path], tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture
 def bench(made: Bench) -> Bench:
-    """To be spoiled."""
-    return Bench(made.context)
+    """To be spoiled: with a copy of the trained network."""
+    bench = Bench(made.context)
+    bench.subject = made.copy(made.recipe)
+    return bench
 
 
 @pytest.mark.parametrize(
@@ -266,28 +268,28 @@ def test_a_report_says_what_does_not_hold() -> None:
     ("gradient", "loss", "holds"), [(1.0, 1.0, True), (0.5, 1.0, False), (1.0, 0.5, False), (float("nan"), 1.0, False)]
 )
 def test_processes_that_get_other_gradients_are_seen(
-    gradient: float, loss: float, holds: bool, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    gradient: float, loss: float, holds: bool, made: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In place of the processes: the gradients of the step, of which those of the second process may be off."""
 
     def run(folder: Path) -> str:
-        subject = bench.copy(bench.recipe)
-        found = gradient_rules.gradients_of(subject.trainer, bench.pieces(subject))
+        subject = made.copy(made.recipe)
+        found = gradient_rules.gradients_of(subject.trainer, made.pieces(subject))
         for rank, (factor, share) in enumerate([(1.0, 1.0), (gradient, loss)]):
             scaled = {name: factor * one for name, one in found.by_name.items()}
             process_rules.write_gradients(folder / str(rank), gradient_rules.Gradients(share * found.loss, scaled))
         return ""
 
     monkeypatch.setattr(process_rules, "run_processes", run)
-    assert process_rules.together(bench).passed is holds
+    assert process_rules.together(made).passed is holds
 
 
 def test_processes_that_end_are_seen_and_too_little_memory_is_named(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    made: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process_rules, "run_processes", lambda folder: "one of two processes ended with 1: boo")
-    assert_fails(process_rules.together(bench), 1.0)
+    assert_fails(process_rules.together(made), 1.0)
     monkeypatch.setattr(process_rules, "free_memory", lambda limit: 1000)
-    line = process_rules.together(bench)
+    line = process_rules.together(made)
     assert line.passed is None
     assert "two more processes need" in line.why
