@@ -169,16 +169,16 @@ def all_made(made: Path) -> Path:
     return made
 
 
-def write(task: str, folder: Path) -> Path:
-    """The rows of a task, of uneven lengths."""
+def write(task: str, folder: Path, count: int) -> Path:
+    """The rows of a task, of uneven lengths. Written once: a folder has one count."""
     path = folder / f"{task}.jsonl"
     if path.exists():
         return path
     source = random.Random(1)
     if task in ("chat", "text-to-text"):
-        return write_rows(path, 60)
+        return write_rows(path, count)
     if task == "tag":
-        return write_conll(folder / "tag.conll", 60)
+        return write_conll(folder / "tag.conll", count)
     if task == "vision":
         (folder / "pictures").mkdir(exist_ok=True)
         return write_picture_rows(folder / "pictures", 24)
@@ -188,7 +188,7 @@ def write(task: str, folder: Path) -> Path:
         return " ".join(source.choice(words) for _ in range(source.randint(1, 4)))
 
     rows: list[dict[str, Any]] = []
-    for number in range(60):
+    for number in range(count):
         question = f"What is {number}? {some()}"
         found = {"text": ["the fox"], "answer_start": [len(question) + 1]}
         rows.append(
@@ -200,7 +200,7 @@ def write(task: str, folder: Path) -> Path:
                 "fill-mask": {"text": f"{some()} {question}"},
                 "text": {"text": question},
                 "span": {"question": question, "context": f"{question} the fox is grey", "answers": found},
-                "classify": dict(zip(("text", "label"), reviews(60)[number], strict=True)),
+                "classify": dict(zip(("text", "label"), reviews(count)[number], strict=True)),
             }[task]
         )
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -253,11 +253,11 @@ def trained_in_part(made: test_out_of_memory.Made, process: Process) -> dict[str
     }
 
 
-def begin(cases: list[Case], folder: Path, world: int, steps: int) -> tuple[Together, Path]:
+def begin(cases: list[Case], folder: Path, world: int, steps: int, count: int) -> tuple[Together, Path]:
     """Processes that train the cases; and where their runs will be."""
     place = folder / f"world-{world}"
     place.mkdir()
-    runs = [(str(write(case.task, folder)), named(case).flags(folder, place.name, steps)) for case in cases]
+    runs = [(str(write(case.task, folder, count)), named(case).flags(folder, place.name, steps)) for case in cases]
     (place / "cases.json").write_text(json.dumps(runs), encoding="utf-8")
     return Together("tests.numeric.test_processes:run_cases", world, place), place
 
@@ -268,16 +268,16 @@ def named(case: Case) -> Case:
     return replace(case, options={**case.options, "task": task})
 
 
-def train_alone(case: Case, folder: Path, steps: int) -> RunFolder:
+def train_alone(case: Case, folder: Path, steps: int, count: int) -> RunFolder:
     """The same run in one process."""
     flags = {**named(case).flags(folder, "alone", steps), "distributed.strategy": "replicas"}
-    recipe = load_recipe(str(write(case.task, folder)), flags, []).recipe
+    recipe = load_recipe(str(write(case.task, folder, count)), flags, []).recipe
     return train(recipe, process=Solo() if case.draws else ONE).folder
 
 
 def test_two_processes_train_like_one(made: Path) -> None:
-    together, place = begin(QUICK, made, 2, 4)
-    alone = {case.name: train_alone(case, made, 4) for case in QUICK}
+    together, place = begin(QUICK, made, 2, 4, 30)
+    alone = {case.name: train_alone(case, made, 4, 30) for case in QUICK}
     short_of_memory = test_out_of_memory.make(make_tokenizer(), made / "enough-memory")
     enough = trained_in_part(short_of_memory, Solo())
     found = together.results()
@@ -369,11 +369,11 @@ def test_every_task_and_method_trains_as_in_one_process(
     cases: list[Case], world: int, all_made: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "models").symlink_to(all_made / "models")
-    together, place = begin(cases, tmp_path, world, 20)
+    together, place = begin(cases, tmp_path, world, 20, 60)
     shards = [one["shards"] for one in together.results()]
     assert_sharded(shards, place / "shards", tmp_path)
     for case in cases:
-        assert_close(train_alone(case, tmp_path, 20), RunFolder(place / named(case).name), case)
+        assert_close(train_alone(case, tmp_path, 20, 60), RunFolder(place / named(case).name), case)
 
 
 def assert_close(one: RunFolder, several: RunFolder, case: Case) -> None:
