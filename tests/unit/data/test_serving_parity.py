@@ -77,6 +77,18 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return save_model(tmp_path_factory.mktemp(request.param), LlamaForCausalLM(config), tokenizer)
 
 
+@pytest.fixture(scope="module")
+def session(folder: Path) -> Any:
+    """That answers with the model. Shared: each test puts another parrot into it."""
+    return open_session(str(folder))
+
+
+@pytest.fixture(scope="module")
+def task(folder: Path) -> Any:
+    """Chats, with its tokenizer. Shared: nothing changes it."""
+    return make_task("chat", AutoTokenizer.from_pretrained(str(folder)), Recipe())
+
+
 class Parrot:
     """Says one answer after the other, and remembers what it was fed."""
 
@@ -109,10 +121,8 @@ def trained_turns(examples: list[Example]) -> list[tuple[list[int], list[int]]]:
 
 
 @pytest.mark.parametrize("name", TALKS)
-def test_a_talk_is_fed_what_was_trained(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    session = open_session(str(folder))
+def test_a_talk_is_fed_what_was_trained(name: str, session: Any, task: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     row = record(name)
-    task = make_task("chat", AutoTokenizer.from_pretrained(str(folder)), Recipe())
     turns = trained_turns(task.encoder.encode(row, CONTEXT).examples)
     assert len(turns) == sum(message["role"] == "assistant" for message in row.messages)
     parrot = Parrot(session, [answer for _, answer in turns])
@@ -124,9 +134,7 @@ def test_a_talk_is_fed_what_was_trained(name: str, folder: Path, monkeypatch: py
     assert all(answer[-1] in stops for (_, answer), stops in zip(turns, parrot.stops, strict=True))
 
 
-def test_a_prompt_is_fed_as_it_was_trained(folder: Path) -> None:
-    session = open_session(str(folder))
-    task = make_task("chat", AutoTokenizer.from_pretrained(str(folder)), Recipe())
+def test_a_prompt_is_fed_as_it_was_trained(session: Any, task: Any) -> None:
     ((prompt, answer),) = trained_turns(task.encoder.encode(record("single"), CONTEXT).examples)
     parrot = Parrot(session, [answer])
     said = session.generate(CHATS["single"][0]["content"])
@@ -151,10 +159,9 @@ def test_what_a_template_writes_before_an_answer_is_not_shown_as_it_comes() -> N
 
 
 @pytest.mark.parametrize("name", [*TALKS, "tools"])
-def test_a_question_is_asked_as_it_was_trained(name: str, folder: Path) -> None:
+def test_a_question_is_asked_as_it_was_trained(name: str, task: Any) -> None:
     """What evaluating asks of the last answer, with tools where there are any."""
     row = record(name)
-    task = make_task("chat", AutoTokenizer.from_pretrained(str(folder)), Recipe())
     prompt, answer = trained_turns(task.encoder.encode(row, CONTEXT).examples)[-1]
     question = task.predictor.question(row)
     assert question is not None

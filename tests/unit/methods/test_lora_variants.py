@@ -42,9 +42,16 @@ def test_variants_begin_as_the_base_and_load_in_plain_peft(
         torch.testing.assert_close(outputs_of(plain, case.inputs), outputs_of(network, case.inputs))
 
 
-@pytest.mark.parametrize("rslora", [False, True])
 @pytest.mark.parametrize("init", ["pissa", "olora"])
-@pytest.mark.parametrize("layout", ["gpt2", "llama", "phi3"])
+@pytest.mark.parametrize(
+    ("layout", "rslora"),
+    [
+        ("gpt2", False),
+        ("llama", True),
+        ("phi3", False),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in (("gpt2", True), ("llama", False), ("phi3", True))),
+    ],
+)
 def test_an_adapter_from_the_base_weights_fits_the_original_base(
     layout: str, init: str, rslora: bool, tmp_path: Path
 ) -> None:

@@ -55,7 +55,7 @@ def test_a_source_that_is_hardly_known_makes_no_false_claims(freedom: int) -> No
     """Three times the noise of the rows, known from few values."""
     source = numpy.random.default_rng(freedom)
     wrong = []
-    for _ in range(3000):
+    for _ in range(1500):
         known = [Noise(source.chisquare(39) / 39, 39), Noise(3 * source.chisquare(freedom) / freedom, freedom)]
         wrong.append(weigh(source.normal(0, 2), known).chance <= 0.05)
     assert 0.02 < numpy.mean(wrong) <= 0.05
@@ -170,7 +170,7 @@ def test_intervals_of_loss_hold_the_truth_95_times_in_100(rows: int) -> None:
     """Rows of 1 to 40 tokens of very different difficulty; the gain of a row is skewed."""
     source = numpy.random.default_rng(rows)
     changes = []
-    for _ in range(2000):
+    for _ in range(1000):
         counts = source.integers(1, 41, rows)
         difficulty = source.gamma(4, 0.5, rows)
         before = loss_of(counts * difficulty, counts)

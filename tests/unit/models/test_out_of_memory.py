@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import resource
 import weakref
+from pathlib import Path
 
 import numpy
 import pytest
 import torch
 
-from burnish.models.device import RowTooLarge, free_memory, ran_out
+from burnish.models.device import RAISED, RowTooLarge, free_memory, ran_out
+from tests.forked import Forked
 
 
 @pytest.mark.parametrize(
@@ -45,23 +46,25 @@ def test_what_no_machine_has() -> None:
 
 def test_a_process_at_its_limit() -> None:
     """RLIMIT_AS, in a process of its own: torch's allocator and Python's."""
-    program = """
-import resource
-import torch
-from burnish.models.device import RAISED, free_memory, ran_out
-held = torch.zeros(4)
-pages = int(open("/proc/self/statm").read().split()[0])
-resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 100_000_000,) * 2)
-for ask in (lambda: torch.ones(50_000_000), lambda: bytearray(200_000_000)):
+
+    def limited() -> int:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 100_000_000,) * 2)
+        for ask in (lambda: torch.ones(50_000_000), lambda: bytearray(200_000_000)):
+            try:
+                ask()
+            except RAISED as error:
+                print(type(error).__name__, ran_out(error))
+        free_memory()
+        print(torch.ones(10_000_000).sum().item())
+        return 0
+
+    child = Forked(limited)
     try:
-        ask()
-    except RAISED as error:
-        print(type(error).__name__, ran_out(error))
-free_memory()
-print(torch.ones(10_000_000).sum().item())
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
-    assert done.stdout.split() == ["RuntimeError", "True", "MemoryError", "True", "10000000.0"], done.stderr
+        output, errors = child.communicate(120)
+    finally:
+        child.close()
+    assert output.split() == ["RuntimeError", "True", "MemoryError", "True", "10000000.0"], errors
 
 
 def test_freed_is_what_only_a_cycle_held() -> None:

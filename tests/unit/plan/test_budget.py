@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import resource
 
+import psutil
 import pytest
 import torch
 
 from burnish.errors import InputError
 from burnish.plan.budget import CONTEXT_BYTES, budget_here, budget_of, measured_again
 from burnish.plan.devices import custom_device, find_device
+from tests.forked import Forked
 
 GIB = 2**30
 
@@ -64,17 +65,21 @@ def test_the_process_is_measured_when_its_libraries_are_there() -> None:
 
 def test_a_limit_on_address_space_counts() -> None:
     """As `ulimit -v` sets it; in a process of its own, for it cannot be taken back."""
-    script = (
-        "import resource, torch\n"
-        "from burnish.plan.budget import budget_here\n"
-        "import psutil\n"
-        "used = psutil.Process().memory_info().vms\n"
-        "resource.setrlimit(resource.RLIMIT_AS, (used + 2**29, resource.RLIM_INFINITY))\n"
-        "budget = budget_here(torch.device('cpu'), None)\n"
-        "assert budget.room <= 2**29, budget\n"
-        "assert 'ulimit' in budget.reason, budget\n"
-    )
-    assert subprocess.run([sys.executable, "-c", script], timeout=120, check=False).returncode == 0
+
+    def limited() -> int:
+        used = psutil.Process().memory_info().vms
+        resource.setrlimit(resource.RLIMIT_AS, (used + 2**29, resource.RLIM_INFINITY))
+        budget = budget_here(torch.device("cpu"), None)
+        assert budget.room <= 2**29, budget
+        assert "ulimit" in budget.reason, budget
+        return 0
+
+    child = Forked(limited)
+    try:
+        said = child.communicate(120)
+        assert child.returncode == 0, said
+    finally:
+        child.close()
 
 
 def test_the_budget_is_that_of_the_gpu_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
