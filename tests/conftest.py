@@ -14,7 +14,7 @@ import gc
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,6 @@ if os.access(_IN_MEMORY, os.W_OK) and shutil.disk_usage(_IN_MEMORY).free > _NEED
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # a shell starts what runs in its background without Ctrl-C, and the commands that tests interrupt would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-gc.disable()  # until the tests are collected: modules and items stay, and searching them takes a fifth of that time
-_loaded: list[int] = []
-"""Number of modules at each exemption from garbage collection."""
-_MANY_MODULES = 20
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -72,6 +67,39 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory, _trained_tokenizer: Any
     return folder
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Each of several workers begins with its share of the commands and runs, and ends with short tests.
+
+    `--dist worksteal` gives each one a stretch of the list of equal length. The other way round, all wait at the end
+    for a test of ten seconds and for the one behind it, which cannot be taken from the worker that has both.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if workers == 1:
+        return
+    here = Path(__file__).parent
+    take_long = [item.path.relative_to(here).parts[0] in ("e2e", "numeric") for item in items]
+    parts = [
+        [item for item, is_long in zip(items, take_long, strict=True) if is_long is kind] for kind in (True, False)
+    ]
+    items[:] = [
+        item
+        for worker in range(workers)
+        for part in parts
+        for item in part[len(part) * worker // workers : len(part) * (worker + 1) // workers]
+    ]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Without garbage collection: modules and tests stay, and searching them takes a fifth of the time."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+
+
 def pytest_collection_finish() -> None:
     """Exempts what is loaded by now from garbage collection: with it, each command that collects takes 0.3 s longer.
 
@@ -81,16 +109,23 @@ def pytest_collection_finish() -> None:
 
     _exempt_what_is_loaded()
     collect_rarely()
-    gc.enable()
 
 
-def pytest_runtest_logfinish() -> None:
-    """Exempts the libraries that a test was the first to load, too: a run frees memory five times, and searches them."""
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Generator[None, object, object]:
+    """Exempts the libraries that a test was the first to load, too: a run collects five times."""
+    done = yield
     if len(sys.modules) > _loaded[-1] + _MANY_MODULES:
         _exempt_what_is_loaded()
+    return done
 
 
 def _exempt_what_is_loaded() -> None:
     gc.collect()
     gc.freeze()
     _loaded.append(len(sys.modules))
+
+
+_loaded: list[int] = []
+"""Number of modules at each exemption from garbage collection."""
+_MANY_MODULES = 20

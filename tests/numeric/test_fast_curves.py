@@ -95,7 +95,7 @@ def test_in_bf16_they_part_by_less_than_seeds_do(tiny_model: Callable[[str], Pat
     def losses(kernels: str, seed: int) -> list[float]:
         return [step.loss for step in curve(data, tiny_model("llama"), kernels, seed=seed, **options)]
 
-    seeds = [losses("plain", seed) for seed in range(3)]
+    seeds = [losses("plain", seed) for seed in range(2)]
     spread = statistics.mean(max(step) - min(step) for step in zip(*seeds, strict=True))
     apart = [abs(ours - theirs) for ours, theirs in zip(losses("fast", 0), seeds[0], strict=True)]
     assert 0 < statistics.mean(apart) < spread

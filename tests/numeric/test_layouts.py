@@ -33,15 +33,29 @@ EACH_LAYOUT = pytest.mark.parametrize(
 """Those that are Llama's but for their sizes are left to the long run."""
 
 
+@pytest.fixture(scope="module")
+def stepped_once(
+    tiny_model: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str, str], Run]:
+    """Gives the run of one step of a layout by a method, made on first use. Shared: nothing changes it."""
+    made: dict[tuple[str, str], Run] = {}
+
+    def run(layout: str, method: str) -> Run:
+        if (layout, method) not in made:
+            before = fingerprint(tiny_model(layout))
+            made[layout, method] = train(one_step(tiny_model(layout), method, tmp_path_factory.mktemp(layout)))
+            assert fingerprint(tiny_model(layout)) == before
+        return made[layout, method]
+
+    return run
+
+
 @EACH_LAYOUT
 def test_one_step_of_lora_gives_an_adapter_that_peft_loads(
-    layout: str, tiny_model: Callable[[str], Path], tmp_path: Path
+    layout: str, tiny_model: Callable[[str], Path], stepped_once: Callable[[str, str], Run]
 ) -> None:
     base_folder = tiny_model(layout)
-    before = fingerprint(base_folder)
-    run = train(one_step(base_folder, "lora", tmp_path))
-    assert fingerprint(base_folder) == before
-
+    run = stepped_once(layout, "lora")
     stepped = load_file(run.path / "checkpoints" / "step-000001" / "weights.safetensors")
     matrices_b = {name: weight for name, weight in stepped.items() if "lora_B" in name}
     assert len(matrices_b) == len(stepped) // 2
@@ -91,11 +105,10 @@ def test_every_kind_of_adapter_answers_as_it_was_trained(
 
 @EACH_LAYOUT
 def test_one_step_of_full_gives_a_model_that_transformers_loads(
-    layout: str, tiny_model: Callable[[str], Path], tmp_path: Path
+    layout: str, tiny_model: Callable[[str], Path], stepped_once: Callable[[str, str], Run]
 ) -> None:
     base_folder = tiny_model(layout)
-    run = train(one_step(base_folder, "full", tmp_path))
-
+    run = stepped_once(layout, "full")
     stepped = load_file(run.path / "checkpoints" / "step-000001" / "weights.safetensors")
     base = AutoModelForCausalLM.from_pretrained(base_folder)
     weights = dict(base.named_parameters())
@@ -144,11 +157,8 @@ def test_a_model_that_cannot_separate_packed_examples_gets_padded_rows(tiny_toke
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
-def test_the_result_brings_tokenizer_and_template(
-    method: str, tiny_model: Callable[[str], Path], tmp_path: Path
-) -> None:
-    run = train(one_step(tiny_model("llama"), method, tmp_path))
-    saved = AutoTokenizer.from_pretrained(run.folder.result)
+def test_the_result_brings_tokenizer_and_template(method: str, stepped_once: Callable[[str, str], Run]) -> None:
+    saved = AutoTokenizer.from_pretrained(stepped_once("llama", method).folder.result)
     turns = [{"role": "user", "content": "Where is the fox?"}, {"role": "assistant", "content": "In the garden."}]
     rendered = saved.apply_chat_template(turns, tokenize=False)
     assert rendered.count("<|im_end|>") == 2

@@ -30,7 +30,11 @@ OTHERS = ("muon", "adafactor", "schedule-free")
 MORE = OptimizationSection(minimum_rate=0.1, decay_share=0.5, layer_decay=0.8, embedding_noise=5.0)
 
 
-@pytest.mark.parametrize("optimizer", OTHERS)
+@pytest.mark.parametrize(
+    "optimizer",
+    # one state for each weight, of which the next update is compared below
+    [pytest.param(one, marks=pytest.mark.slow if one == "adafactor" else []) for one in OTHERS],
+)
 @pytest.mark.parametrize(
     ("method", "layout"), [("lora", "llama"), pytest.param("full", "gpt2", marks=pytest.mark.slow)]
 )

@@ -48,12 +48,12 @@ def test_one_spike_hides_no_other() -> None:
 
 
 def test_noise_is_no_spike() -> None:
-    """A hundred runs of a hundred steps, of normal losses and of log-normal norms with a long tail."""
+    """Fifty runs of a hundred steps, of normal losses and of log-normal norms with a long tail."""
     found = 0
-    for seed in range(100):
+    for seed in range(50):
         norms = numpy.random.default_rng(seed + 1000).lognormal(0, 0.5, 100).tolist()
         found += len(observe_all(noisy(100, seed), norms))
-    assert found <= 2
+    assert found <= 1
 
 
 def test_a_loss_that_falls_towards_zero_is_no_spike() -> None:

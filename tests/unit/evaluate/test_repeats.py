@@ -134,6 +134,7 @@ def test_only_whole_conversations_are_repeats(tmp_path: Path) -> None:
     data = tmp_path / "chats.jsonl"
     data.write_text("\n".join(lines), encoding="utf-8")
     options = {"runs": str(tmp_path / "runs"), "train.max_steps": 1, "evaluate.answers": 20, "data.context": 64}
+    options |= {"evaluate.general": "none"}
     recipe = load_recipe(str(data), {**options, "data.test_fraction": 0.5, "evaluate.max_new_tokens": 2}, [])
     evaluation = train(recipe.recipe).evaluation
     assert evaluation is not None

@@ -75,6 +75,9 @@ def test_what_vllm_refuses_is_said_before_a_training(
     assert [said in text for text in found] == [True] if said else found == []
 
 
-def test_it_is_said_with_the_plan(tiny_model: Callable[[str], Path], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(shlex.split(f"plan --model {tiny_model('llama')} --set model.device=cpu --method prompt")) == 0
+def test_it_is_said_with_the_plan(
+    tiny_model: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = write_rows(tmp_path / "rows.jsonl")
+    assert main(shlex.split(f"plan {rows} --model {tiny_model('llama')} --set model.device=cpu --method prompt")) == 0
     assert "vLLM does not serve" in " ".join(capsys.readouterr().err.split())

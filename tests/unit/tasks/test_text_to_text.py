@@ -212,7 +212,7 @@ def test_it_trains_and_answers(method: str, tmp_path: Path) -> None:
     rows = tmp_path / "rows.jsonl"
     rows.write_text('{"prompt": "Say it.", "completion": "Rome Rome."}\n' * 3 + '{"prompt": "a", "completion": "b"}\n')
     recipe = make_recipe(
-        rows, model, tmp_path / "runs", method=method, train__epochs=60, train__learning_rate=0.02,
+        rows, model, tmp_path / "runs", method=method, train__epochs=25, train__learning_rate=0.05,
         train__early_stopping=False, data__validation=str(write_rows(tmp_path / "valid.jsonl", 2)),
     )  # fmt: skip
     run = load_run(str(train(recipe).path))

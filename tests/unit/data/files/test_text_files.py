@@ -32,7 +32,7 @@ def test_a_text_of_lines_with_as_many_tabs_may_be_a_table(write):
     assert pieces_of(write("c.txt", "a line\n" * 30))[0].note == ""
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", [*range(6), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(6, 12))])
 def test_pieces_joined_are_the_text_and_each_knows_its_line(write, seed):
     text = random_document(seed)
     rows = pieces_of(write("a.txt", text))
