@@ -8,7 +8,9 @@ training.
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -203,15 +205,32 @@ def count_from_config(config: Any, head: Head) -> int:
     Raises:
         ModelError: no model can be built from the config.
     """
-    import transformers
-
     try:
-        with quiet_transformers(), torch.device("meta"):
-            network = getattr(transformers, head.auto_class).from_config(_with_head(config, head))
+        headed = _with_head(config, head)
+        return _count(_Headed(head.auto_class, type(headed), headed.to_json_string(), headed))
     except Exception as error:  # a damaged config fails anywhere in transformers
         raise ModelError(
             "the base model cannot be built from its config",
             reason_of(error).rstrip(".") + ".",
             "Check its `config.json`, or copy it again from the source of the model",
         ) from error
+
+
+@dataclass(frozen=True)
+class _Headed:
+    """A config, equal to any other that says the same."""
+
+    auto_class: str
+    kind: type
+    text: str
+    config: Any = field(compare=False)
+
+
+@functools.lru_cache(maxsize=8)
+def _count(headed: _Headed) -> int:
+    """Kept, because several plans of a process are often of the same model."""
+    import transformers
+
+    with quiet_transformers(), torch.device("meta"):
+        network = getattr(transformers, headed.auto_class).from_config(headed.config)
     return sum(weight.numel() for weight in network.parameters())

@@ -64,7 +64,7 @@ def compress(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "ending",
-    [pytest.param(one, marks=[] if one in ("csv", "parquet", "json.gz") else pytest.mark.slow) for one in WRITERS],
+    [pytest.param(one, marks=[] if one in ("csv", "parquet") else pytest.mark.slow) for one in WRITERS],
 )
 def test_the_same_rows_give_the_same_adapter_whatever_the_format(
     ending: str, runs: Path, here: Path, base: Path, rows_file: Path, burnish: Burnish
@@ -126,7 +126,7 @@ def test_columns_that_are_not_read_are_named(here: Path, base: Path, rows_file: 
     "options",
     [
         pytest.param("--method full", marks=pytest.mark.slow),
-        "--method full --set train.gradient_checkpointing=true",
+        pytest.param("--method full --set train.gradient_checkpointing=true", marks=pytest.mark.slow),
         "--set lora.dora=true --set lora.rslora=true --set lora.dropout=0.1 --set lora.bias=all",
         pytest.param("--set lora.targets=[q_proj,v_proj] --set lora.modules_to_save=[lm_head]", marks=pytest.mark.slow),
     ],

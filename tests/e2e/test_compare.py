@@ -18,7 +18,7 @@ from tests.snapshots import check_snapshot
 from tests.tiny_data import write_rows
 
 HELD_OUT = 40
-OPTIONS: dict[str, Any] = {"max_steps": 10, "epochs": 10, "precision": "fp32", "device": "cpu"}
+OPTIONS: dict[str, Any] = {"max_steps": 6, "epochs": 6, "precision": "fp32", "device": "cpu"}
 SHARED = {"batch.tokens": 256, "evaluate.answers": 0, "evaluate.general": "none", "train.early_stopping": False}
 RUNS: dict[str, dict[str, Any]] = {
     "slow": {"learning_rate": 1e-4},
@@ -73,9 +73,9 @@ def test_json_has_all_of_it(compared: Path, burnish: Burnish) -> None:
     assert pair["is_shown"] is result["is_shown"] is True
     assert pair["change"]["low"] < pair["rows_alone"]["low"] < pair["rows_alone"]["high"] < pair["change"]["high"] < 0
     assert figure["noise"]["source"] == "validations"
-    assert [len(curve["points"]) for curve in result["curves"]] == [11, 11]
+    assert [len(curve["points"]) for curve in result["curves"]] == [7, 7]
     steps, tokens, loss = result["curves"][1]["points"][-1]
-    assert (steps, tokens > 1000) == (10, True)
+    assert (steps, tokens > 1000) == (6, True)
     assert loss == pytest.approx(figure["runs"][1]["value"], rel=0.2)
 
 

@@ -21,7 +21,7 @@ from tests.tiny_models import make_network, make_tokenizer, save_model
 from tests.tiny_vision import save_vision_model, write_picture_rows
 
 ASKED: dict[str, list[Any]] = {
-    "classify": ["Anna has a red hat.", "Otto has a green hat.", "Ida has a boat", "a", "It is five."],
+    "classify": ["Anna has a red hat.", "Otto has a green hat.", "a"],
     "tag": [{"tokens": ["Anna", "is", "by", "the", "small", "boat"]}, {"tokens": ["The", "two", "and", "three"]}],
     "span": [{"question": "Who has hats?", "context": "Olga has 3 hats, and Otto none."}],
     "reward": [{"prompt": "Who has 3 hats?", "chosen": "Anna has 3."}, {"prompt": "Where?", "chosen": "Here"}],
@@ -128,7 +128,7 @@ def test_gpt2_pads_with_eos_and_classifies_all_the_same(method: str, spare_rows:
     client = trained("classify", tmp_path / "gpt2", method, tmp_path, data=data, **options)
     asked = [text for text, _ in reviews(12, seed=5)]
     assert len({client.expected(text) for text in asked}) == 2, "a model that always says the same shows little"
-    check(client, asked[:6])
+    check(client, asked[:3])
 
 
 def test_pairs_on_a_decoder(tmp_path: Path) -> None:

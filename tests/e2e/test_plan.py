@@ -79,7 +79,8 @@ def test_one_gpu_is_too_small_for_what_several_hold(burnish: Burnish) -> None:
     ],
 )
 def test_the_method_follows_from_memory(size: str, method: str, burnish: Burnish) -> None:
-    assert planned(burnish, f"--model TinyLlama-1.1B --memory {size} --set batch.rows=1")["method"] == method
+    step = "--set batch.rows=1 --set data.context=256"
+    assert planned(burnish, f"--model TinyLlama-1.1B --memory {size} {step}")["method"] == method
 
 
 @pytest.mark.slow

@@ -88,7 +88,7 @@ def test_generate_from_a_base_model_that_is_no_run(
 def test_temperature_samples(runs: Path, burnish: Burnish) -> None:
     words = 'generate whole "What is red?" --max-new-tokens 12 --quiet'
     greedy = {burnish(words).out for _ in range(2)}
-    sampled = {burnish(f"{words} --temperature 3").out for _ in range(4)}
+    sampled = {burnish(f"{words} --temperature 3").out for _ in range(2)}
     assert len(greedy) == 1
     assert len(sampled) > 1
 
