@@ -128,7 +128,7 @@ def test_the_adapter_alone(trained: Path, burnish: Burnish, monkeypatch: pytest.
     assert "answers otherwise than the model" in result.err
     assert not (trained / "export-gguf").exists()
 
-    result = burnish("export mine --to gguf --adapter --json")
+    result = burnish("export mine --to gguf --adapter --answers 0 --json")
     assert result.code == 0, result.err
     assert result.json["outputs"]["ended"] == 12
     folder = trained / "export-gguf"

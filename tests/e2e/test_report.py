@@ -46,8 +46,15 @@ CASES = [
 ]
 
 
-LONG_RUN = [("Llama", "prompt", "classify"), ("Llama", "lora", "tag")]
-"""Cases of which the method is tried with another task, and the task on another architecture."""
+LONG_RUN = [
+    ("GPT-2", "full", "chat"),
+    ("Llama", "prompt", "chat"),
+    ("Llama", "lora", "classify"),
+    ("Llama", "prompt", "classify"),
+    ("Llama", "lora", "tag"),
+]
+"""Cases of which the task is here with another method or on another architecture; every method's card is run by
+`test_plain_clients`."""
 
 
 @pytest.fixture(

@@ -254,7 +254,7 @@ def test_malformed_requests_are_answered_in_words(number: int, server: Server) -
 
 
 def test_a_client_that_goes_away_frees_its_place(server: Server) -> None:
-    for _ in range(20):
+    for _ in range(8):
         with httpx.stream(
             "POST",
             f"{server.address}/v1/chat/completions",
@@ -296,7 +296,7 @@ def test_too_many_are_refused(served: dict[str, Served]) -> None:
             return 200
 
         with ThreadPoolExecutor(12) as pool:
-            assert set(pool.map(ask, range(24))) == {200, 429}
+            assert set(pool.map(ask, range(12))) == {200, 429}
         small.wait_idle()
 
 

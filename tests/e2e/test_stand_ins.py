@@ -113,7 +113,7 @@ def test_named_targets_do_not_reach_into_a_frozen_tower(tmp_path: Path) -> None:
         burnish.train(rows, model=model, method="ia3", runs=tmp_path / "runs", set=options, **OPTIONS)
 
 
-@pytest.mark.parametrize("method", ["lora", "ia3"])
+@pytest.mark.parametrize("method", ["lora", pytest.param("ia3", marks=pytest.mark.slow)])
 def test_a_layer_of_a_late_block_can_be_named(method: str, tmp_path: Path) -> None:
     """The memory of a deep model is simulated on fewer blocks, which do not have that layer."""
     network = make_network("llama", num_hidden_layers=9)
