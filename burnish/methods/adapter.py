@@ -207,6 +207,7 @@ class AdapterMethod(MethodDefaults, ABC):
 
     def save(self, network: Any, folder: Path) -> None:
         """Writes a standard PEFT folder; names in its config are sorted, so that equal runs write equal bytes."""
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / "README.md").write_text(_NO_CARD, encoding="utf-8")  # else PEFT compiles its template for one
         network.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
         (folder / "README.md").unlink()  # PEFT writes folders of this machine into it; ours comes later

@@ -228,6 +228,6 @@ def test_a_panic_of_a_library_in_rust_shows_no_traceback(monkeypatch: pytest.Mon
     def fails(*words: object, **options: object) -> None:
         raise type("PanicException", (BaseException,), {"__module__": "pyo3_runtime"})("out of its range")
 
-    monkeypatch.setattr(main_module, "app", fails)
+    monkeypatch.setattr(main_module, "_parser", lambda: fails)
     assert main(["runs"]) == 1
     assert captured()[1].startswith("error: unexpected failure: RuntimeError: a library failed: out of its range\n")
