@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import functools
-import json
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypedDict
@@ -153,19 +153,36 @@ def _structure(text: Any, blocks: int) -> list[tuple[str, ...]]:
 
     if type(text) not in AutoModel._model_mapping:  # type: ignore[operator]
         return []
-    return _described(type(text), text.to_json_string(), blocks)
+    return _described(SameConfig.of(text), blocks)
+
+
+@dataclass(frozen=True)
+class SameConfig:
+    """A config, equal to any other that says the same: a key for what is made of it.
+
+    It is not made again of its JSON: that spells numbers such as infinity in a way that it does not read.
+    """
+
+    kind: type
+    text: str
+    config: Any = field(compare=False)
+
+    @classmethod
+    def of(cls, config: Any) -> SameConfig:
+        """That of a config of transformers."""
+        return cls(type(config), config.to_json_string(), config)
 
 
 @functools.lru_cache(maxsize=8)
-def _described(kind: Any, text: str, blocks: int) -> list[tuple[str, ...]]:
-    """`_structure` of the config of a class, given as JSON."""
+def _described(same: SameConfig, blocks: int) -> list[tuple[str, ...]]:
+    """`_structure` of a config."""
     import torch
     from transformers import AutoModel
 
     from burnish.models.blocks import block_lists
 
     with torch.device("meta"):
-        body = AutoModel.from_config(kind.from_dict(json.loads(text)))
+        body = AutoModel.from_config(copy.deepcopy(same.config))
     found = [body.get_submodule(name) for name in block_lists(body)]
     return [tuple(map(_description, one)) for one in found if len(one) == blocks]
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -21,6 +20,7 @@ from transformers.pytorch_utils import Conv1D
 from burnish.errors import ModelError, reason_of
 from burnish.models.base import Loading, quiet_transformers, without_dropout
 from burnish.models.blocks import linear_layers
+from burnish.models.config import SameConfig
 from burnish.models.heads import Head
 from burnish.models.labels import has_trained_head, order_of_labels
 from burnish.models.tokenizer import fit_vocabulary
@@ -207,7 +207,7 @@ def count_from_config(config: Any, head: Head) -> int:
     """
     try:
         headed = _with_head(config, head)
-        return _count(_Headed(head.auto_class, type(headed), headed.to_json_string(), headed))
+        return _count(head.auto_class, SameConfig.of(headed))
     except Exception as error:  # a damaged config fails anywhere in transformers
         raise ModelError(
             "the base model cannot be built from its config",
@@ -216,21 +216,11 @@ def count_from_config(config: Any, head: Head) -> int:
         ) from error
 
 
-@dataclass(frozen=True)
-class _Headed:
-    """A config, equal to any other that says the same."""
-
-    auto_class: str
-    kind: type
-    text: str
-    config: Any = field(compare=False)
-
-
 @functools.lru_cache(maxsize=8)
-def _count(headed: _Headed) -> int:
+def _count(auto_class: str, same: SameConfig) -> int:
     """Kept, because several plans of a process are often of the same model."""
     import transformers
 
     with quiet_transformers(), torch.device("meta"):
-        network = getattr(transformers, headed.auto_class).from_config(headed.config)
+        network = getattr(transformers, auto_class).from_config(same.config)
     return sum(weight.numel() for weight in network.parameters())

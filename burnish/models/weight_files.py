@@ -21,6 +21,10 @@ _PICKLED = ("pytorch_model.bin", f"pytorch_model.bin{_INDEX}")
 _ADAPTER = "adapter_model.safetensors"
 
 
+_LARGEST_HEADER = 100_000_000
+"""Bytes, of safetensors itself."""
+
+
 def check_weight_files(name: str, folder: Path, allow_pickle: bool) -> None:
     """Refuses a model folder from which transformers would open something else than its own safetensors files.
 
@@ -42,12 +46,28 @@ def check_weight_files(name: str, folder: Path, allow_pickle: bool) -> None:
         )
     for file in weight_files(name, folder, allow_pickle):
         _check_file(name, folder, file)
+        if file.endswith(".safetensors"):
+            _check_header(name, folder / file)
         if not file.endswith((".safetensors", f".safetensors{_INDEX}")) and not allow_pickle:
             raise ModelError(
                 f"the weights of the model `{name}` are partly in `{file}`, which is not a safetensors file",
                 "It would be loaded as a pickle, which can run any code, so it is refused by default.",
                 "Convert it to safetensors, or, if you trust it, add `--allow-pickle`",
             )
+
+
+def _check_header(name: str, path: Path) -> None:
+    """Refuses a file that safetensors would refuse only after all of it was hashed."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+    if size > _LARGEST_HEADER:
+        raise ModelError(
+            f"the weights of the model `{name}` are damaged",
+            f"`{path.name}` begins with a header of {size:,} bytes, and safetensors reads {_LARGEST_HEADER:,} at most.",
+            "Copy or download the model again",
+        )
 
 
 def check_adapter_files(folder: Path) -> None:

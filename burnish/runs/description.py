@@ -297,13 +297,11 @@ def _blocks_from_end(path: Path) -> Iterator[bytes]:
                 block = block[: block.rfind(b"\n") + 1]
             end = start
             cut = block.find(b"\n") + 1 if start else 0
-            if start and not cut:  # no line begins in it
-                if len(block) > LONGEST_BYTES:
-                    raise damaged(path, "it has a line that is longer than any event")
-                rest = block or rest
-                continue
-            rest = block[:cut]
-            yield block[cut:]
+            rest, lines = (block[:cut], block[cut:]) if cut or not start else (block or rest, b"")
+            if rest is not None and len(rest) > LONGEST_BYTES:
+                raise damaged(path, "it has a line that is longer than any event")
+            if lines:
+                yield lines
 
 
 def _first_validation(metrics: Path) -> dict[str, Any] | None:

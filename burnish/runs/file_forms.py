@@ -83,7 +83,7 @@ class EvaluationForm(Form):
     general: _General | None = None
     gap: _Estimate | None = None
     note: str = ""
-    split: str = ""
+    split: str = "other"
     caveat: str = ""
     distinct: int | None = None
     unscored: int | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import io
 import json
 import os
@@ -21,18 +20,6 @@ from tests.forked import Forked, command
 from tests.tiny_data import write_rows
 
 Burnish = Callable[..., CommandResult]
-_MANY_MODULES = 100
-_frozen_modules = [0]
-
-
-def pytest_runtest_teardown() -> None:
-    """Exempts what has been imported since from garbage collection, too: commands collect, and would search it."""
-    if len(sys.modules) > _frozen_modules[0] + _MANY_MODULES:
-        gc.collect()
-        gc.freeze()
-        _frozen_modules[0] = len(sys.modules)
-
-
 EXACT = "--set model.device=cpu --set model.precision=fp32"
 """On every machine the same arithmetic."""
 BRIEF = "--set evaluate.answers=0 --set evaluate.general=none"

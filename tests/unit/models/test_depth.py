@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, BartConfig
 
 from burnish.models.blocks import block_lists
 from burnish.models.config import depth, period, shallow, with_depth
-from burnish.models.heads import CAUSAL
+from burnish.models.heads import CAUSAL, Head
 from burnish.models.skeleton import count_from_config
 from tests.tiny_models import make_network
 from tests.tiny_steps import tiny_config
@@ -101,3 +101,9 @@ def test_lists_with_a_value_for_each_block_are_cut() -> None:
 def test_a_model_of_one_block() -> None:
     config = make_network("llama", num_hidden_layers=1).config
     assert (depth(config), period(config)) == (1, 1)
+
+
+def test_numbers_that_are_infinite_are_no_obstacle() -> None:
+    plain, config, head = tiny_config("bert"), tiny_config("bert"), Head("AutoModelForMaskedLM")
+    config.initializer_range = float("inf")
+    assert (period(config), count_from_config(config, head)) == (1, count_from_config(plain, head))

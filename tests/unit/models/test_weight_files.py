@@ -254,3 +254,13 @@ def test_an_adapter_is_never_loaded_from_a_pickle(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(1)}, weights)
     with pytest.raises(ModelError):
         reopen()
+
+
+def test_a_header_larger_than_safetensors_reads_is_refused_before_the_file_is_hashed(
+    model: Path, tmp_path: Path
+) -> None:
+    path = model / "model.safetensors"
+    path.write_bytes((3 * 10**9).to_bytes(8, "little") + b"{}")
+    with pytest.raises(ModelError) as caught:
+        locate_model(ModelSection(name=str(model)))
+    check_message(caught.value, {str(tmp_path): "FOLDER", str(model): "MODEL"})

@@ -208,3 +208,16 @@ def test_a_loss_that_is_no_number_is_named_with_its_line(kind: str, is_first: bo
     else:
         assert found["state"] == "damaged"
         assert f"in line {chosen + 1}, `loss` has a wrong value" in found["why"]
+
+
+def test_a_line_longer_than_any_event_is_named_after_a_few_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(tmp_path, "one")
+    with run.metrics.open("ab") as file:
+        file.write(b'{"event": "StepDone", "loss": ' + b"1" * 5000 + b"}\n")
+    monkeypatch.setattr(description, "_BLOCK_BYTES", 100)
+    monkeypatch.setattr(description, "LONGEST_BYTES", 1000)
+    with pytest.raises(DamagedRun) as caught:
+        describe_run(run)
+    assert "a line that is longer than any event" in caught.value.why
