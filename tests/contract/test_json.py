@@ -21,7 +21,6 @@ OTHERS = {
     "export.gguf.vocabulary": "what a loaded tokenizer says of itself",
     "models.tokenizer": "what a loaded tokenizer says of itself",
     "data.tokens.byte_pairs": "what a loaded tokenizer says of itself",
-    "models.config": "what transformers has just written",
     "prepare.encode": "the head of a file of Burnish's cache",
     "workflows.predict": "lines that Burnish has written",
     "inference.llama_cpp": "the answer of a server on this machine",

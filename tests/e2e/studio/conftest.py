@@ -80,9 +80,9 @@ def end(studio: Studio) -> None:
                 process.kill()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Chromium, as the system has it."""
+    """Chromium, as the system has it. While it is driven, an event loop runs in this thread, so not for all modules."""
     found = next(filter(None, map(shutil.which, _BROWSERS)), None)
     if found is None:
         pytest.skip("there is no Chromium: apt-get install chromium")

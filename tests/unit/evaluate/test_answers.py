@@ -32,8 +32,8 @@ def test_answers_come_in_the_order_of_the_questions(tiny_tokenizer: Any) -> None
     answers = answer_questions(
         network, tiny_tokenizer, task.predictor, questions, 6, "fp32", lambda done, total: events.append((done, total))
     )
-    alone = [generate_batch(network, tiny_tokenizer, [question.prompt_ids], [EOS], 6)[0] for question in questions[::3]]
-    assert [answer.given for answer in answers[::3]] == [
+    alone = [generate_batch(network, tiny_tokenizer, [question.prompt_ids], [EOS], 6)[0] for question in questions]
+    assert [answer.given for answer in answers] == [
         tiny_tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in alone
     ]
     assert len({answer.given for answer in answers}) > 20
