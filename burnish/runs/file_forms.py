@@ -9,7 +9,7 @@ import dataclasses
 import types
 import typing
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, RootModel, ValidationError, create_model
 
@@ -106,6 +106,7 @@ class _Hashed(Form):
     files: list[str] = []
     file_sha256: list[str | None] = []
     unquantized: list[str] = []
+    hashed: Literal["whole"] | None = None
 
 
 class _Session(Form):

@@ -37,8 +37,10 @@ class Ended:
 
     @property
     def is_unexpected(self) -> bool:
-        """Whether a user would see a fault of Burnish: exit code 1, a traceback, or a signal."""
-        return self.code == 1 or self.code < 0 or "Traceback (most recent call last)" in self.output
+        """Whether a user would see a fault of Burnish: exit code 1, unless it says no to a question, a traceback, or a
+        signal."""
+        says_no = "Not reproduced: " in self.output
+        return (self.code == 1 and not says_no) or self.code < 0 or "Traceback (most recent call last)" in self.output
 
     @property
     def last_line(self) -> str:

@@ -124,9 +124,19 @@ class JsonLines:
         for number, line in enumerate(self.lines, start=self.first):
             if line.isspace():
                 continue
-            parsed = parse_line(line)
-            is_row = isinstance(parsed, dict)
-            yield Row(parsed, self.file, number, self.note) if is_row else Rejected(self.file, number, parsed)
+            for found in _objects_in(line):
+                is_row = isinstance(found, dict)
+                yield Row(found, self.file, number, self.note) if is_row else Rejected(self.file, number, found)
+
+
+def _objects_in(line: bytes) -> list[dict[str, Any] | str]:
+    """What a line holds: one object, or why it is none; several where it is none as a whole and has old line ends
+    within, as a file has that was put together of others.
+    """
+    parsed = parse_line(line)
+    if isinstance(parsed, dict) or b"\r" not in line.strip():
+        return [parsed]
+    return [parse_line(part) for part in line.split(b"\r") if part and not part.isspace()]
 
 
 def is_json_lines(path: Path) -> bool:

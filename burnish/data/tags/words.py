@@ -48,7 +48,7 @@ def tagged_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> Ta
 def tagged_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """That tags are numbers without names."""
     name = next((name for name in _TAG_COLUMNS if any(name in values for values in rows[:1])), "")
-    tags = {tag for values in rows[:_SAMPLE] if isinstance(cell := values.get(name), list) for tag in cell}
+    tags = [tag for values in rows[:_SAMPLE] if isinstance(cell := values.get(name), list) for tag in cell]
     if not tags or not all(isinstance(tag, int) and not isinstance(tag, bool) for tag in tags):
         return []
     return [

@@ -12,7 +12,8 @@ from burnish.evaluate.comparison import Comparison
 from burnish.runs.damage import DamagedRun
 from burnish.runs.event_log import EventLog, read_events
 from burnish.runs.events import Finished, StepDone, Validated, as_dict
-from burnish.runs.file_forms import EvaluationForm, ViewsForm, fault, fault_of_event
+from burnish.runs.file_forms import EvaluationForm, ManifestForm, ViewsForm, fault, fault_of_event
+from tests.unit.report.made_run import manifest
 
 STEP = as_dict(StepDone(1, 9, 0.1, float("nan"), 1e-3, 0.7, 100, 60, 0.25, 2.0))
 ESTIMATE = {"value": 1.0, "low": None, "high": 2}
@@ -56,6 +57,8 @@ def test_whole_ones_have_no_fault() -> None:
         (EvaluationForm, EVALUATION, ("answers",), [3], "`answers.0` has a wrong value"),
         (ViewsForm, VIEWS, (0, "passages", 0, "tokens", 0, "id"), None, "`0.passages.0.tokens.0.id` is missing"),
         (ViewsForm, VIEWS, (0, "place"), 3, "`0.place` has a wrong value"),
+        (ManifestForm, manifest("x"), ("model", "hashed"), "partly", "`model.hashed` has a wrong value"),
+        (ManifestForm, manifest("x"), ("data", "files"), 3, "`data.files` has a wrong value"),
     ],
 )
 def test_what_is_wrong_is_named(form: Any, value: Any, path: tuple[Any, ...], new: Any, said: str) -> None:

@@ -208,3 +208,11 @@ def test_objects_that_are_no_lines_are_refused_with_a_command(write, name, conte
 def test_objects_as_python_prints_them_are_named(write):
     (row,) = read_rows(write("a.jsonl", "{'prompt': 'a'}\n"))
     assert row.reason.startswith("this is an object as Python prints it")
+
+
+def test_old_line_ends_among_others_end_rows_too(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b'{"a": 1}\n{"a": 2}\r{"a": 3}\r\r{"a": \r\n{"a":\r 4}\r\n')
+    found = list(read_rows(path))
+    assert [(row.values["a"], row.line) for row in found if isinstance(row, Row)] == [(1, 1), (2, 2), (3, 2), (4, 3)]
+    assert [row.line for row in found if isinstance(row, Rejected)] == [2]

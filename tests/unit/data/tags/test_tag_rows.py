@@ -124,3 +124,8 @@ def test_numbers_without_names_are_said():
     (note,) = detect_shape([Row({"tokens": WORDS, "ner_tags": [1, 0]}, "a.jsonl", 1)], {}).notes
     assert "`ner_tags` has numbers for tags" in note
     assert detect_shape([Row({"tokens": WORDS, "ner_tags": ["B-PER", "O"]}, "a.jsonl", 1)], {}).notes == ()
+
+
+def test_tags_that_are_none_are_no_numbers():
+    for cell in ([["B"], 1], [{"x": 1}, 0]):
+        assert detect_shape([Row({"tokens": WORDS, "ner_tags": cell}, "a.jsonl", 1)], {}).notes == ()
