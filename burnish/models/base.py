@@ -129,6 +129,8 @@ def _refuse_many_tokens(location: ModelLocation) -> None:
             )
 
 
+_LARGEST_ID = 1 << 24
+"""Of a token. Written out, a vocabulary takes memory for every number up to its largest."""
 _TEXT = "Hello, wörld! 你好 🎉"
 """Has characters that no vocabulary of words knows, so that it needs the tokens for unknown ones."""
 
@@ -138,6 +140,9 @@ def _try_out(tokenizer: Any) -> None:
     longest = tokenizer.model_max_length
     if not isinstance(longest, (int, float)) or isinstance(longest, bool) or not longest >= 1:
         raise ValueError(f"`model_max_length` is {longest!r}, which is not a number of tokens")
+    token, largest = max(tokenizer.get_vocab().items(), key=lambda pair: pair[1], default=("", 0))
+    if largest > _LARGEST_ID:
+        raise ValueError(f"the token {token!r} has the number {largest:,}, and no vocabulary is as large")
     tokenizer.decode(tokenizer(_TEXT)["input_ids"])
 
 

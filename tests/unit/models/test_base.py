@@ -107,6 +107,17 @@ def test_a_tokenizer_of_far_too_many_tokens_is_refused(model: Path) -> None:
         load(model)
 
 
+def test_a_token_whose_number_no_vocabulary_has_is_refused(model: Path) -> None:
+    """Writing the vocabulary out would take memory for every number before it."""
+    file = model / "tokenizer.json"
+    saved = json.loads(file.read_text(encoding="utf-8"))
+    saved["model"]["vocab"][next(iter(saved["model"]["vocab"]))] = 2**31
+    file.write_text(json.dumps(saved), encoding="utf-8")
+    with pytest.raises(ModelError) as caught:
+        load(model)
+    assert "has the number 2,147,483,648" in caught.value.why
+
+
 def several_answers(file: Path) -> None:
     file.write_text(json.dumps({"num_return_sequences": 2}))
 
