@@ -158,9 +158,9 @@ def _structure(text: Any, blocks: int) -> list[tuple[str, ...]]:
 
 @dataclass(frozen=True)
 class SameConfig:
-    """A config, equal to any other that says the same: a key for what is made of it.
+    """A config that is equal to any other with the same values: a key for what is built from it.
 
-    It is not made again of its JSON: that spells numbers such as infinity in a way that it does not read.
+    The config itself is kept beside its JSON, in which transformers writes infinite numbers but cannot read them.
     """
 
     kind: type
@@ -169,7 +169,7 @@ class SameConfig:
 
     @classmethod
     def of(cls, config: Any) -> SameConfig:
-        """That of a config of transformers."""
+        """The key of a config of transformers."""
         return cls(type(config), config.to_json_string(), config)
 
 

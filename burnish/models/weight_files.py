@@ -19,10 +19,8 @@ _INDEX = ".index.json"
 _SAFE = ("model.safetensors", f"model.safetensors{_INDEX}")
 _PICKLED = ("pytorch_model.bin", f"pytorch_model.bin{_INDEX}")
 _ADAPTER = "adapter_model.safetensors"
-
-
 _LARGEST_HEADER = 100_000_000
-"""Bytes, of safetensors itself."""
+"""In bytes; the limit of the safetensors library."""
 
 
 def check_weight_files(name: str, folder: Path, allow_pickle: bool) -> None:

@@ -6,9 +6,10 @@ Keys that earlier or later versions have beside these are kept.
 from __future__ import annotations
 
 import dataclasses
+import functools
+import operator
 import types
 import typing
-from functools import cache
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, RootModel, ValidationError, create_model
@@ -213,7 +214,7 @@ _FINITE = {"seconds", "predicted", "measured", "tokens_per_second"}
 """Figures that were measured or planned, and always are numbers."""
 
 
-@cache
+@functools.cache
 def _event_form(kind: str) -> type[BaseModel] | None:
     """What an event holds at least; None for an unknown kind."""
     made = getattr(events, kind, None)
@@ -237,9 +238,10 @@ def _logged(hint: Any) -> Any:
         return float | None
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
-        return typing.Union[tuple(map(_logged, parts))]  # noqa: UP007  of as many as there are
+        return functools.reduce(operator.or_, map(_logged, parts))
     if origin is tuple:
         return list[Any]
     if origin is dict:
-        return dict[tuple(map(_logged, parts))]  # type: ignore[misc]
+        key, value = map(_logged, parts)
+        return dict[key, value]
     return list[_logged(parts[0])] if origin is list else hint

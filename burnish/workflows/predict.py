@@ -71,9 +71,7 @@ def predict(session: Session, data: str, out: Path, choices: Choices, listeners:
     """
 
     emit, answers = _emitter(listeners), make_answers(session, choices)
-    sources, total = _found(
-        data, answers, choices.keep, " `--keep COLUMN` copies a column of the data into `given`.", emit
-    )
+    sources, total = _found(data, answers, choices.keep, _KEEP, emit)
     origin = {"model": _model_of(session), "data": _hash_of(sources), **asdict(choices)}
     lines = PartialLines(out, origin, PART_ROWS)
     with lines.opened():
@@ -97,7 +95,7 @@ def predict(session: Session, data: str, out: Path, choices: Choices, listeners:
     return Predicted(str(out), total, len(failed), num_cut, min(total, resumed * PART_ROWS))
 
 
-_KEEP = " `--keep COLUMN` copies a column of the data into `given`."
+_KEEP = "`--keep COLUMN` copies a column of the data into `given`."
 
 
 def predict_rows(session: Session, data: str, choices: Choices, listeners: Iterable[Listener] = ()) -> list[Answer]:
@@ -128,7 +126,7 @@ def _emitter(listeners: Iterable[Listener]) -> Listener:
 
 
 def _found(data: str, answers: RowAnswers, keep: Sequence[str], hint: str, emit: Listener) -> tuple[list[Source], int]:
-    """The sources of some data, and the number of their rows; what is unused is named, with a hint."""
+    """The sources of some data, and the number of their rows; what is unused is named, with a hint if there is one."""
     found = find_sources(data, columns=answers.columns)
     for note in found.notes:
         emit(Note(note))
@@ -136,7 +134,7 @@ def _found(data: str, answers: RowAnswers, keep: Sequence[str], hint: str, emit:
     _check_kept(sources, keep)
     total, unused = _survey(sources, answers, keep)
     if unused:
-        emit(Note(f"Not used: {quoted(unused)}.{hint}"))
+        emit(Note(f"Not used: {quoted(unused)}. {hint}".rstrip()))
     return sources, total
 
 
