@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -260,6 +261,21 @@ _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.tx
 def has_tokenizer(folder: Path) -> bool:
     """Whether a model folder has the files of a tokenizer, which may be damaged."""
     return any((folder / file).is_file() for file in _TOKENIZER_FILES)
+
+
+def chat_templates(folder: Path) -> list[str]:
+    """Texts of the chat templates in a model folder; what cannot be read is left to the loading of its tokenizer."""
+    paths = [folder / "chat_template.jinja", *sorted((folder / "additional_chat_templates").glob("*.jinja"))]
+    texts = list[str]()
+    for path in filter(Path.is_file, paths):
+        with suppress(OSError, ValueError):
+            texts.append(path.read_text(encoding="utf-8"))
+    for name in ("tokenizer_config.json", "chat_template.json"):
+        with suppress(OSError, ValueError, RecursionError, AttributeError):
+            found = parse_json((folder / name).read_text(encoding="utf-8")).get("chat_template")
+            named = found if isinstance(found, list) else [{"template": found}]
+            texts += [text for one in named if isinstance(text := one.get("template"), str)]
+    return texts
 
 
 def _is_adapter(folder: Path) -> bool:

@@ -7,12 +7,13 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from burnish.data.chat.template import try_template
 from burnish.data.files.passages import is_own, read_passages
 from burnish.data.files.sources import find_sources, looks_like_path
 from burnish.errors import RecipeError
 from burnish.methods import least_copies, method_names
 from burnish.metrics.own_metric import load_metric
-from burnish.models.location import ModelLocation, locate_model
+from burnish.models.location import ModelLocation, chat_templates, is_bundled, locate_model
 from burnish.prepare.start import settle_start
 from burnish.prepare.strategy import check_strategy
 from burnish.recipe.schema import AUTO, BUNDLED_MODELS, NONE, ModelSection, Recipe
@@ -66,11 +67,16 @@ def check_inputs(recipe: Recipe) -> ModelLocation | None:
 
     Raises:
         DataError: a file of rows is missing.
-        ModelError: there is no such folder, or it is no base model.
+        ModelError: there is no such folder, it is no base model, or its chat template does harm.
     """
     check_rows(recipe)
     recipe = settle_start(recipe)
-    return locate_model(recipe.model) if recipe.model.name != AUTO and _is_here(recipe.model) else None
+    if recipe.model.name == AUTO or not _is_here(recipe.model):
+        return None
+    model = locate_model(recipe.model)
+    for source in () if is_bundled(model) else chat_templates(model.folder):
+        try_template(source)
+    return model
 
 
 def check_rows(recipe: Recipe) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -69,6 +71,18 @@ def test_importing_burnish_loads_nothing_heavy(tmp_path: Path) -> None:
 
 def test_heavy_modules_would_be_noticed(tmp_path: Path) -> None:
     assert run_apart("import numpy; code = 0", tmp_path) == (0, ["numpy"])
+
+
+def test_a_template_that_does_not_end_is_refused_before_torch_is_loaded(
+    tiny_model: Callable[[str], Path], tmp_path: Path
+) -> None:
+    shutil.copytree(tiny_model("llama"), tmp_path / "model")
+    (tmp_path / "model" / "chat_template.jinja").write_text(
+        "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", encoding="utf-8"
+    )
+    (tmp_path / "rows.jsonl").write_text('{"text": "one"}\n', encoding="utf-8")
+    code = "from burnish.cli.main import main; code = main(['check', 'rows.jsonl', '--model', './model'])"
+    assert run_apart(code, tmp_path) == (2, ["transformers", "numpy"])
 
 
 def test_public_names_are_sorted_and_there() -> None:

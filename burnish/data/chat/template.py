@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -24,6 +25,8 @@ _SHOWN = 40
 
 THOUGHT_FIELDS = ("reasoning_content", "reasoning", "thinking", "tool_plan")
 """Keys of a message under which templates read a thought."""
+_SPECIAL = dict.fromkeys(("bos_token", "eos_token", "unk_token", "pad_token"), "")
+"""What a template may write beside the messages, while the tokenizer is not loaded."""
 PARTS, BLOCKS, TEXT = "parts", "blocks", "text"
 """Other forms of a thought: a part of the content; a block of it; <think> tags at the beginning of the text."""
 INSERTED, CLOSED, DROPPED = "inserted", "closed", "dropped"
@@ -330,6 +333,23 @@ _ASKS_TODAY = re.compile(r"""strftime_now\(\s*(['"])(.*?)\1\s*\)""")
 _TEMPLATE_ERRORS = (
     TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError, SyntaxError
 )  # fmt: skip
+
+
+def try_template(source: str) -> None:
+    """Renders a short conversation, so that a template that does harm is refused before torch is imported.
+
+    What it writes, and whether it rejects the conversation, does not matter here: rows are rendered later, by
+    `ChatTemplate`.
+
+    Raises:
+        ModelError: it took more time or memory than any real one.
+    """
+    from transformers.utils.chat_template_utils import render_jinja_template
+
+    check_operators(source)
+    asked = [{"role": "user", "content": "How?"}]
+    with suppress(*_TEMPLATE_ERRORS), budget():
+        render_jinja_template([asked], chat_template=source, add_generation_prompt=True, **_SPECIAL)
 
 
 class ChatTemplate:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from burnish.errors import ModelError
-from burnish.models.location import ModelLocation, lacking, locate_model, read_config
+from burnish.models.location import ModelLocation, chat_templates, lacking, locate_model, read_config
 from burnish.plan.stand_ins import find_for_planning
 from burnish.recipe.schema import ModelSection
 from tests.snapshots import check_message, check_text
@@ -197,3 +197,21 @@ def test_a_config_of_more_blocks_than_can_be_listed_is_refused_at_once(name: str
         section = ModelSection(name=str(model))
         read_config(locate_model(section), section)
     assert f"`{name}` is {2**64}" in caught.value.why
+
+
+def test_every_chat_template_of_a_folder_is_found(tmp_path: Path) -> None:
+    assert chat_templates(tmp_path) == []
+    (tmp_path / "additional_chat_templates").mkdir()
+    for name in ("chat_template.jinja", "additional_chat_templates/tools.jinja"):
+        (tmp_path / name).write_text(name, encoding="utf-8")
+    named = [{"name": "default", "template": "one"}, {"name": "rag", "template": "two"}]
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"chat_template": named}), encoding="utf-8")
+    (tmp_path / "chat_template.json").write_text(json.dumps({"chat_template": "three"}), encoding="utf-8")
+    files = ["chat_template.jinja", "additional_chat_templates/tools.jinja"]
+    assert chat_templates(tmp_path) == [*files, "one", "two", "three"]
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"chat_template": 3}', '{"chat_template": ["a", {}]}', "[" * 100_000])
+def test_a_damaged_file_of_templates_is_left_to_the_loading(text: str, tmp_path: Path) -> None:
+    (tmp_path / "tokenizer_config.json").write_text(text, encoding="utf-8")
+    assert chat_templates(tmp_path) == []

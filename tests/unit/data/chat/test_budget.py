@@ -17,7 +17,7 @@ import pytest
 
 from burnish.data.chat import budget as budget_module
 from burnish.data.chat.budget import budget
-from burnish.data.chat.template import ChatTemplate
+from burnish.data.chat.template import ChatTemplate, try_template
 from burnish.data.rows.row import RowError
 from burnish.errors import ModelError
 from tests.snapshots import check_message
@@ -67,6 +67,20 @@ def test_a_power_is_refused_before_it_is_computed(template: str, tiny_tokenizer:
     with pytest.raises(ModelError) as caught:
         rendered(tiny_tokenizer, template)
     check_message(caught.value)
+
+
+@pytest.mark.parametrize("template", [SLOW, LARGE[0], "{{ 10 ** 100000000 }}"])
+def test_a_first_try_refuses_what_does_harm(template: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget_module, "SECONDS", 0.2)
+    with pytest.raises(ModelError, match="the chat template (ran|took|uses)"):
+        try_template(template)
+
+
+@pytest.mark.parametrize(
+    "template", ["{{ 1 / 0 }}", "{{ raise_exception('no') }}", "{{ bos_token + eos_token }}", "{%"]
+)
+def test_a_first_try_leaves_other_faults_to_the_rows(template: str) -> None:
+    try_template(template)
 
 
 def test_others_are_rendered(tiny_tokenizer: Any) -> None:
