@@ -57,6 +57,15 @@ def test_a_folder(done: list[str], tmp_path: Path) -> None:
     assert (move, last) == ("move .writing-whole to whole", f"flush {tmp_path.name}")
 
 
+def test_a_folder_of_many_files(done: list[str], tmp_path: Path) -> None:
+    with write_folder(tmp_path / "whole") as folder:
+        for number in range(40):
+            (folder / f"file-{number}").write_text("x")
+    *contents, move, last = done
+    assert sorted(contents) == sorted(["flush .writing-whole", *(f"flush file-{number}" for number in range(40))])
+    assert (move, last) == ("move .writing-whole to whole", f"flush {tmp_path.name}")
+
+
 def test_a_log_that_a_checkpoint_relies_on(done: list[str], tmp_path: Path) -> None:
     log = EventLog(tmp_path)
     log(StepDone(1, 1, 0.5, 3.0, 1e-3, 0.7, 100, 60, 0.25, 2.0))
