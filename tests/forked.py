@@ -41,6 +41,10 @@ class Forked:
             self.returncode = os.waitstatus_to_exitcode(ended[1])
         return self.returncode
 
+    def terminate(self) -> None:
+        """Asks it to end, as `kill` and a shutdown do."""
+        os.kill(self.pid, signal.SIGTERM)
+
     def wait(self, timeout: float = 60) -> int:
         """Waits for its exit code.
 

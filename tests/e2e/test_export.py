@@ -180,7 +180,8 @@ def test_llama_cpps_own_converter(trained: Path, burnish: Burnish, monkeypatch: 
     made = result.json
     assert (made["tokens"]["split"], made["outputs"]["ended"], made["files"][0]["error"]) == ("gpt-2", 12, None)
     assert made["notes"] == [
-        "The files were written by llama.cpp's converter: what is proved are their tokens and answers."
+        "The files were written by llama.cpp's converter: what is proved are their tokens and answers.",
+        "the tokenizer has no chat template: ChatML is used and saved with it",
     ]
 
 

@@ -33,6 +33,7 @@ _OPTIONS: dict[str, Any] = {
     "batch.rows": 2,
     "evaluate.every": 25,
     "evaluate.answers": 0,
+    "evaluate.general": "none",
     "save.every": 5,
     "save.keep": 2,
 }

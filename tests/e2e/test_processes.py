@@ -209,8 +209,9 @@ import burnish, sys
 from burnish.runs.events import StepDone
 
 seen = []
-options = {{"model": {base!r}, "max_steps": 4, "set": {{"evaluate.answers": 0}}, "listeners": [seen.append]}}
-run = burnish.train({rows!r}, name=sys.argv[1], method="lora", batch_size=1, device="cpu", {more} **options)
+brief = {{"evaluate.answers": 0, "batch.rows": 1}}
+options = {{"model": {base!r}, "max_steps": 4, "set": brief, "listeners": [seen.append]}}
+run = burnish.train({rows!r}, name=sys.argv[1], method="lora", device="cpu", {more} **options)
 print(run.path.name, sum(isinstance(event, StepDone) for event in seen))
 """
 
