@@ -7,12 +7,13 @@ import json
 import math
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from burnish.errors import MachineError
-from burnish.runs.atomic import write_json
+from burnish.runs.atomic import remove_abandoned, write_json
 from burnish.system.machine import cache_folder
 from burnish.visible import parse_json
 
@@ -124,6 +125,13 @@ def keep_trial(key: str, trial: KnownTrial) -> str:
     return _keep(key, trial)
 
 
+def remove_unfinished() -> None:
+    """Removes what killed processes left of paces and trials that they were writing; nothing if there is no cache."""
+    with suppress(OSError, RuntimeError):
+        for name in _FOLDERS.values():
+            remove_abandoned(cache_folder() / name)
+
+
 def _find(key: str, kind: type[_Known]) -> _Known | None:
     try:
         values = parse_json(_file(key, kind).read_text(encoding="utf-8"))
@@ -137,6 +145,7 @@ def _keep(key: str, known: KnownPace | KnownTrial) -> str:
     try:
         file = _file(key, type(known))
         file.parent.mkdir(parents=True, exist_ok=True)
+        remove_unfinished()
         write_json(file, asdict(known))
     except (OSError, RuntimeError, MachineError) as error:
         return str(error)

@@ -18,6 +18,7 @@ from burnish.lineage.manifest import check_base, draws_by_batch, has_same_data, 
 from burnish.lineage.saved_recipe import check_present, open_recipe
 from burnish.models.compiled_blocks import undo_compiling
 from burnish.plan.compiling import compile_again
+from burnish.plan.known import remove_unfinished
 from burnish.prepare.context import Emit, RunContext, prepare
 from burnish.prepare.model import rebuild_loop
 from burnish.prepare.shared import Shared
@@ -88,6 +89,8 @@ def resume_held(folder: RunFolder, emit: Emit, process: Process = ONE) -> Run:
 
 def _resume(folder: RunFolder, base_model: str | None, killed: Writer | None, emit: Emit, process: Process) -> Run:
     recipe = process.decide(lambda: open_recipe(folder, base_model, needs_metric=True))
+    if process.is_main:
+        remove_unfinished()
     if process.decide(lambda: is_evaluated(folder)):
         emit(Note("Only the report and the model card were missing."))
     else:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import mmap
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from typing import Any
 
 from jinja2 import TemplateSyntaxError, nodes
 
@@ -21,6 +23,8 @@ SECONDS = 1.0
 """Of processor time, for one conversation."""
 BYTES = 256 << 20
 """On top of what the process has; only Linux counts it."""
+_CHARACTERS, _TIMES = 1 << 20, 20
+"""What a template may write by itself, and how often what it is given."""
 
 
 @contextmanager
@@ -40,6 +44,19 @@ def budget() -> Iterator[None]:
         raise _refused(f"ran for {SECONDS:g} s without coming to an end") from None
     except MemoryError:
         raise _refused(f"took more than {memory_size(BYTES)} of memory") from None
+
+
+def check_length(text: str, messages: Sequence[Mapping[str, Any]]) -> None:
+    """Refuses a template that writes far more than it is given: each text would be tokenized and kept.
+
+    Raises:
+        ModelError: `text` is longer than any real template makes these messages.
+    """
+    if len(text) <= _CHARACTERS:
+        return
+    given = len(json.dumps(messages, ensure_ascii=False, default=str))
+    if len(text) > _CHARACTERS + _TIMES * given:
+        raise _refused(f"wrote {len(text):,} characters for a conversation of {given:,}")
 
 
 def check_operators(source: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from burnish.data.chat.budget import budget, check_operators
+from burnish.data.chat.budget import budget, check_length, check_operators
 from burnish.data.chat.own_template import named_templates, template_variables
 from burnish.data.rows.row import RowError
 from burnish.visible import parse_json
@@ -348,8 +348,10 @@ def try_template(source: str) -> None:
 
     check_operators(source)
     asked = [{"role": "user", "content": "How?"}]
-    with suppress(*_TEMPLATE_ERRORS), budget():
-        render_jinja_template([asked], chat_template=source, add_generation_prompt=True, **_SPECIAL)
+    with suppress(*_TEMPLATE_ERRORS):
+        with budget():
+            texts = render_jinja_template([asked], chat_template=source, add_generation_prompt=True, **_SPECIAL)
+        check_length(str(texts), asked)
 
 
 class ChatTemplate:
@@ -371,7 +373,7 @@ class ChatTemplate:
 
         Raises:
             RowError: the template rejects these messages; the error includes its own message.
-            ModelError: it took more time or memory than any real one.
+            ModelError: it took more time or memory than any real one, or writes far more.
         """
         try:
             with budget():
@@ -384,6 +386,7 @@ class ChatTemplate:
                 )
         except _TEMPLATE_ERRORS as error:
             raise RowError(f"the chat template rejects the conversation: {error}") from error
+        check_length(str(text), [*messages, *(tools or [])])
         try:
             str(text).encode("utf-8")
         except UnicodeEncodeError as error:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from burnish.plan.known import KnownPace, find_pace, keep_pace, pace_key
+from burnish.plan.known import KnownPace, find_pace, keep_pace, pace_key, remove_unfinished
 from burnish.plan.time import keep_faster
 from burnish.system.machine import cache_folder
 
@@ -53,6 +53,18 @@ def test_what_is_kept_is_found(cache: Path) -> None:
     assert keep_pace(KEY, newer) == ""
     assert find_pace(KEY) == newer
     assert [path.name for path in cache.rglob("*") if path.is_file()] == [f"{KEY}.json"]
+
+
+def test_what_a_killed_process_was_writing_is_removed(cache: Path) -> None:
+    """Also where the next run keeps no pace, or one of another key."""
+    remove_unfinished()
+    assert not cache.exists(), "removing makes nothing"
+    for remove in (remove_unfinished, lambda: keep_pace(pace_key({"model": "b"}), KNOWN)):
+        for folder in ("paces", "trials"):
+            (cache / folder).mkdir(parents=True, exist_ok=True)
+            (cache / folder / f".writing-{KEY}.json-01234567").write_text("{")
+        remove()
+        assert not list(cache.rglob(".writing-*"))
 
 
 @pytest.mark.parametrize(

@@ -69,10 +69,10 @@ def test_a_power_is_refused_before_it_is_computed(template: str, tiny_tokenizer:
     check_message(caught.value)
 
 
-@pytest.mark.parametrize("template", [SLOW, LARGE[0], "{{ 10 ** 100000000 }}"])
+@pytest.mark.parametrize("template", [SLOW, LARGE[0], "{{ 'a' * 3000000 }}", "{{ 10 ** 100000000 }}"])
 def test_a_first_try_refuses_what_does_harm(template: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(budget_module, "SECONDS", 0.2)
-    with pytest.raises(ModelError, match="the chat template (ran|took|uses)"):
+    with pytest.raises(ModelError, match="the chat template (ran|took|uses|wrote)"):
         try_template(template)
 
 
@@ -87,6 +87,19 @@ def test_others_are_rendered(tiny_tokenizer: Any) -> None:
     assert rendered(tiny_tokenizer, "**{{ messages[0].content }}** {{ 3 * 4 }}") == "**How?** 12"
     with pytest.raises(RowError):
         rendered(tiny_tokenizer, "{{ 1 / 0 }}")
+
+
+def test_one_that_writes_far_more_than_it_is_given_is_stopped(tiny_tokenizer: Any) -> None:
+    with pytest.raises(ModelError, match="for a conversation of") as caught:
+        rendered(tiny_tokenizer, "{{ 'a' * 2000000 }}")
+    check_message(caught.value)
+    assert len(rendered(tiny_tokenizer, "{{ 'a' * 1000000 }}")) == 1_000_000
+
+
+def test_a_long_conversation_may_be_written_more_than_once(tiny_tokenizer: Any) -> None:
+    tiny_tokenizer.chat_template = "{{ messages[0].content * 4 }}"
+    given = [{"role": "user", "content": "b" * 500_000}]
+    assert len(ChatTemplate(tiny_tokenizer).render(given, None, True)) == 2_000_000
 
 
 def nested(depth: int) -> Any:
