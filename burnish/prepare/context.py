@@ -340,6 +340,7 @@ def resolve_run(
         RecipeError: task, method and model cannot be combined.
     """
     resolver.fill("data.shape", records.shape.name, "the columns of the rows", is_reported=bool(asked.data.path))
+    resolver.replace("data.columns", dict(records.shape.column_map.columns), "the columns have no names")
     on_disk = records.disk.why if records.disk else ""
     resolver.fill("data.keep_in_memory", not on_disk, on_disk or "they fit", is_reported=bool(on_disk))
     likely = [task_facts(name) for name in task_names_for(records.shape.record)]

@@ -126,6 +126,7 @@ def read_file(path: Path) -> tuple[Source, list[Problem]]:
     root = _compose(path)
     if root is None:
         return {}, []
+    _refuse_rows(root, path)
     if not isinstance(root, yaml.MappingNode):
         raise RecipeError(
             f"`{path}` is not a recipe",
@@ -144,6 +145,30 @@ def read_file(path: Path) -> tuple[Source, list[Problem]]:
         else:
             source[name] = Given(value, place, place)
     return source, problems
+
+
+_ROWS_OF = {"nlu": "Rasa", "stories": "Rasa", "rules": "Rasa", "conversations": "ChatterBot"}
+"""Names that files of training data in YAML have at their top, and the tools that they are for."""
+
+
+def _refuse_rows(root: yaml.Node, path: Path) -> None:
+    """Raises RecipeError for a file of rows: a list, or lists under names that are no options."""
+    import yaml
+
+    names = [str(key.value) for key, _ in root.value] if isinstance(root, yaml.MappingNode) else []
+    if any(name in options() or name in sections() for name in names):
+        return
+    nodes = [node for _, node in root.value] if isinstance(root, yaml.MappingNode) else [root]
+    if not any(isinstance(node, yaml.SequenceNode) and node.value for node in nodes):
+        return
+    tool = next((f" of {_ROWS_OF[name]}" for name in names if name in _ROWS_OF), "")
+    to_json = "import json, sys, yaml; json.dump(yaml.safe_load(sys.stdin), sys.stdout, default=str)"
+    raise RecipeError(
+        f"`{path}` is not a recipe; it seems to be training data{tool}",
+        f"Files that end in {' or '.join(f'`{suffix}`' for suffix in ('.yaml', '.yml'))} are recipes, and none of "
+        f"{', '.join(f'`{name}`' for name in names[:5]) or 'its values'} is an option.",
+        f'Write it as JSON, a format of data: `python -c "{to_json}" < {path} > {path.stem}.json`',
+    )
 
 
 _YAML_FORM = "Write one `name: value` per line, indented below its section; see `docs/options.md`"

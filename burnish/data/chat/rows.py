@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from burnish.data.chat.dialogues import are_named, are_turns, as_messages
 from burnish.data.chat.learned import is_learned
 from burnish.data.chat.messages import Message, cell_text, is_message_list, read_message, with_results, with_thoughts
 from burnish.data.chat.roles import NO_ROLES, by_role
 from burnish.data.chat.tools import tools_inside, tools_of
 from burnish.data.rows.pattern import Pattern
-from burnish.data.rows.patterns import CONTEXT, HISTORY, SYSTEM, THOUGHT
+from burnish.data.rows.patterns import CONTEXT, DIALOGUES, HISTORY, SYSTEM, THOUGHT
 from burnish.data.rows.records import ChatRecord
 from burnish.data.rows.row import RowError, as_text, parse_json_text, pick
 
@@ -76,8 +77,16 @@ def is_answer(message: Message) -> bool:
 def conversation_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> ChatRecord:
     """The record of a row with a list of messages. Raises RowError if it cannot be trained on."""
     name, value = pick(values, pattern.required[0])
-    messages = with_system(values, read_messages(value, name, pattern.roles))
+    messages = with_system(values, read_messages(as_messages(value, pattern.roles), name, pattern.roles))
     return ChatRecord(messages, tools_of(values) or tools_inside(value), place)
+
+
+def dialogue_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Whose texts are whose, in conversations that are lists of texts."""
+    name = next(name for values in rows for name in DIALOGUES if are_turns(values.get(name)))
+    if any(map(are_named, (values.get(name) for values in rows))):
+        return [f"`{name}` has the role before each text; where one is missing, user and assistant speak in turn."]
+    return [f"`{name}` is read as said in turn by user and assistant, the user first; the assistant's part is learned."]
 
 
 def answer_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> ChatRecord:

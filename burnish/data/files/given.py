@@ -33,8 +33,8 @@ def store_given(data: Any) -> Path:
     """Stores data in the cache, as a file, or as a folder if it has several splits.
 
     Args:
-        data: a list of dicts, a dict of columns, a pandas or polars DataFrame, a pyarrow Table, a `datasets.Dataset`,
-            or a dict of such data by split, like a `datasets.DatasetDict`.
+        data: a list of dicts, or of lists or tuples of cells, a dict of columns, a pandas or polars DataFrame, a
+            pyarrow Table, a `datasets.Dataset`, or a dict of such data by split, like a `datasets.DatasetDict`.
 
     Raises:
         DataError: it is something else, or has values that are not data.
@@ -203,14 +203,17 @@ def _store_rows(rows: Sequence[Any], stem: Path) -> str:
         raise DataError("the data has no rows", "The list is empty.", "Add at least two rows")
     with path.open("w", encoding="utf-8") as file:
         for number, row in enumerate(rows):
-            if not isinstance(row, Mapping):
+            if not isinstance(row, (Mapping, list, tuple)):
                 raise DataError(
                     f"row {number} of the data is {type(row).__name__}, not a dict",
-                    "Each row has its values by column.",
+                    "Each row has its values by column, or at least in one order.",
                     "Give rows as dicts: `[{'prompt': ..., 'completion': ...}]`",
                 )
             try:
-                file.write(json.dumps(dict(row), ensure_ascii=False, default=_plain) + "\n")
+                file.write(
+                    json.dumps(dict(row) if isinstance(row, Mapping) else row, ensure_ascii=False, default=_plain)
+                    + "\n"
+                )
             except UnicodeEncodeError as error:
                 raise DataError(
                     f"row {number} of the data has half a surrogate pair", str(error), "Remove that character"

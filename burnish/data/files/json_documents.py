@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from burnish.data.files.json_layouts import is_list_of_rows, is_row, lists_within, row_of, table_of
+from burnish.data.files.features import Features, converters
+from burnish.data.files.json_groups import LABEL, TEXT, Grouping, are_texts_by_label, grouping, names_of_members
+from burnish.data.files.json_layouts import (
+    features_beside,
+    is_in_pieces,
+    is_list_of_rows,
+    is_numbered_list,
+    is_row,
+    lists_within,
+    row_of,
+)
+from burnish.data.files.json_tables import table_of, tables_within
 from burnish.data.files.lines import describe_encoding, text_lines
 from burnish.data.files.opening import open_binary
+from burnish.data.files.splits import split_of
+from burnish.data.files.unnamed import SAMPLE, Unnamed, is_list_of_cells, unnamed
 from burnish.data.rows.row import Rejected, Row, note_on, quoted
 from burnish.errors import DataError
 from burnish.visible import RepeatedKey, keyed_once
@@ -167,6 +182,17 @@ def _member(document: Document, start: int, wanted: str) -> int:
 _PANDAS_SCHEMA = ("schema", "fields")
 
 
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """The rows of a document, or of a part of it."""
+
+    found: Iterator[Found]
+    remarks: tuple[str, ...] = ()
+    """How they were found, as phrases after the name of the file."""
+    has_places: bool = True
+    """Whether each row has a place of its own in the text."""
+
+
 def read_json(path: Path, key: str = "") -> Iterator[Row | Rejected]:
     """Rows of a JSON document; `line` is where the object begins. In SQuAD's layout each question is a row.
 
@@ -181,67 +207,112 @@ def read_json(path: Path, key: str = "") -> Iterator[Row | Rejected]:
     start = document.skip_space(0)
     if start == len(document.text):
         raise DataError(f"`{path}` is empty", "It contains only whitespace.", "Add at least two rows")
-    opening = document.expect("[{", start)
+    document.expect("[{", start)
     value, end = document.value(start)
     document.expect_end(end)
-    remarks, is_table = [describe_encoding(path)], False
-    if key:
-        found = _found_at(document, _position(document, start, value, key.split(".")))
-    elif opening == "[":
-        found = found_in_list(document, start)
+    repeated, keys = document.repeated, key.split(".") if key else []
+    start, value = _inside(document, start, value, keys)
+    document.expect("[{", start)
+    if isinstance(value, dict):
+        reading = _found_in_object(document, start, value, repeated)
     else:
-        found, remark, is_table = _found_in_object(document, start, value)
-        remarks.append(remark)
-    is_numbered = is_table or "\n" not in document.text.rstrip()
-    yield from with_lines(document, found, note_on(path.name, remarks), is_numbered)
+        reading = found_in_list(document, start, keys)
+    is_numbered = not reading.has_places or "\n" not in document.text.rstrip()
+    note = note_on(path.name, [describe_encoding(path), *reading.remarks])
+    yield from with_lines(document, reading.found, note, is_numbered)
 
 
-def lists_by_split(path: Path) -> list[str]:
-    """The keys of the lists of rows in a JSON document, if it seems to hold lists for several splits.
+def parts_by_key(path: Path) -> dict[str, bool]:
+    """The keys of the lists of rows in a JSON document, or of tables, if it seems to hold some for several splits; and
+    whether each is a list.
 
     Raises:
         DataError: the document is invalid.
     """
     with open_binary(path) as file:
         head = file.read(_HEAD_BYTES)
-    if not head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") or not _TRAIN_KEY.search(head):
-        return []
+    if not head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") or not _SPLIT_KEY.search(head):
+        return {}
     document = Document(path)
     value, _ = document.value(document.skip_space(0))
-    return [key for key, inner in value.items() if is_list_of_rows(inner)] if isinstance(value, dict) else []
+    if not isinstance(value, dict) or is_row(value):
+        return {}
+    parts = {
+        key: inner for key, inner in value.items() if _holds_rows(inner) or (split_of(key) and _holds_texts(inner))
+    }
+    return {key: isinstance(inner, list) for key, inner in parts.items()}
 
 
 _HEAD_BYTES = 1 << 16
-_TRAIN_KEY = re.compile(rb'"train(ing)?"\s*:\s*\[', re.IGNORECASE)
+_SPLIT_KEY = re.compile(rb'"[^"\s]*(train|val|dev|test|eval)[^"\s]*"\s*:\s*[\[{]', re.IGNORECASE)
+"""A list or an object below the name of a split. The one for training may come after the others."""
 
 
-def _found_in_object(document: Document, start: int, value: dict[str, Any]) -> tuple[Iterator[Found], str, bool]:
-    """The rows of a document that is an object; how they were found, as a phrase after the file's name; and whether
-    they have no places of their own."""
+def _holds_rows(value: Any) -> bool:
+    if isinstance(value, dict):
+        return is_nested(value) or table_of(value) is not None or bool(_paths_within(value))
+    return is_list_of_rows(value) or is_list_of_cells(value)
+
+
+def _holds_texts(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and unnamed(value[:SAMPLE]) is not None
+
+
+def _found_in_object(document: Document, start: int, value: dict[str, Any], repeated: str) -> _Reading:
+    """The rows of an object.
+
+    Args:
+        document: that holds it.
+        start: where it begins.
+        value: the object.
+        repeated: what is wrong with it where a key has two values.
+    """
     if is_nested(value):
-        return questions(document, start, value), "", False
+        return _Reading(questions(document, start, value))
     if is_row(value):
-        return iter([(start, document.repeated or value)]), "", False
-    table = table_of(value)
-    if table is not None:
-        rows, remark = table
-        return iter([(start, row) for row in rows]), f"is read {remark}", True
-    paths = [path for path in lists_within(value) if path != _PANDAS_SCHEMA]
+        return _Reading(iter([(start, repeated or value)]))
+    if (table := table_of(value)) is not None:
+        (rows, remark), twice = table, [repeated] if repeated else []
+        return _Reading(iter([(start, row) for row in (*rows, *twice)]), (f"is read {remark}",), has_places=False)
+    if are_texts_by_label(value):
+        return _Reading(_of_labels(document, start), ("is read as texts below their labels",))
+    if (names := names_of_members(value)) is not None:
+        return _Reading(_of_members(document, start, names), (_BY_MEMBER.format(*names),))
+    paths = _paths_within(value)
     if not paths:
-        return iter([(start, value)]), "", False
+        return _Reading(iter([(start, repeated or value)]))
+    held = [_inside(document, start, value, path) for path in paths]
+    if all(isinstance(inner, list) and any(map(is_in_pieces, inner)) for _, inner in held):
+        return _of_intents(document, [(at, path) for (at, _), path in zip(held, paths, strict=True)])
     names = [".".join(path) for path in paths]
     if len(paths) > 1:
+        largest = max(range(len(paths)), key=lambda number: len(held[number][1]))
         raise DataError(
             f"`{document.file}` contains {len(paths)} lists of rows: {quoted(names)}",
             "Which one is meant is not clear.",
-            f"Name it: `burnish train '{document.file}:{names[0]}'`",
+            f"Name it: `burnish train '{document.file}:{names[largest]}'`",
         )
-    position = _position(document, start, value, paths[0])
-    return found_in_list(document, position), f"is read from its key `{names[0]}`", False
+    ((at, inner),) = held
+    if isinstance(inner, dict):
+        reading = _found_in_object(document, at, inner, "")
+    else:
+        reading = _named(found_in_list(document, at, paths[0]), features_beside(value))
+    return replace(reading, remarks=(f"is read from its key `{names[0]}`", *reading.remarks))
 
 
-def _position(document: Document, start: int, value: Any, keys: Sequence[str]) -> int:
-    """Where the value begins that keys lead to. Raises DataError if there is none."""
+_BY_MEMBER = "has one object of many keys; each is read as a row: the key as `{}` and its value as `{}`"
+
+
+def _paths_within(value: dict[str, Any]) -> list[tuple[str, ...]]:
+    """The keys that lead to what holds rows inside an object: lists of objects, else lists of cells, else tables."""
+    paths = [path for path in lists_within(value) if path != _PANDAS_SCHEMA]
+    if len(paths) > 1 and len(numbered := list(lists_within(value, is_numbered_list))) == 1:
+        return numbered
+    return paths or list(lists_within(value, is_list_of_cells)) or list(tables_within(value))
+
+
+def _inside(document: Document, start: int, value: Any, keys: Sequence[str]) -> tuple[int, Any]:
+    """Where the value begins that keys lead to, and that value. Raises DataError if there is none."""
     for number, key in enumerate(keys):
         if not isinstance(value, dict) or key not in value:
             before = ".".join(keys[:number])
@@ -251,17 +322,27 @@ def _position(document: Document, start: int, value: Any, keys: Sequence[str]) -
                 f"there is no key `{key}` in {inside}", f"The keys are {known}.", "Name the list of rows by its keys"
             )
         value, start = value[key], _member(document, start, key)
-    return start
+    return start, value
 
 
-def _found_at(document: Document, start: int) -> Iterator[Found]:
-    document.expect("[", start)
-    return found_in_list(document, start)
+def found_in_list(document: Document, start: int, keys: Sequence[str] = ()) -> _Reading:
+    """The rows of the list that begins at `start`: each item, or what is wrong with it.
+
+    Args:
+        document: that holds it.
+        start: where it begins.
+        keys: that lead to it.
+    """
+    sample = [value for _, value, _ in islice(document.items(start), SAMPLE)]
+    if (groups := grouping(sample)) is not None:
+        path = "".join(f".{key}" for key in keys)
+        return _Reading(_of_groups(document, start, groups), (groups.remark(document.file, path or "."),))
+    form = unnamed(sample, *keys[-1:])
+    return _Reading(_of_items(document, start, form), (form.remark,) if form else ())
 
 
-def found_in_list(document: Document, start: int) -> Iterator[Found]:
-    """Position and row of each item of the list that begins at `start`, or what is wrong with it."""
-    for at, value, _ in document.items(start):
+def _of_items(document: Document, start: int, form: Unnamed | None) -> Iterator[Found]:
+    for number, (at, value, _) in enumerate(document.items(start)):
         row = row_of(value)
         if is_nested(value):
             yield from questions(document, at, value)
@@ -269,8 +350,58 @@ def found_in_list(document: Document, start: int) -> Iterator[Found]:
             yield at, document.repeated
         elif row is not None:
             yield at, row
-        else:
+        elif form is None:
             yield at, f"expected a JSON object, not `{json.dumps(value)[:40]}`"
+        elif number or not form.has_header:
+            yield at, form.row(value)
+
+
+def _of_groups(document: Document, start: int, groups: Grouping) -> Iterator[Found]:
+    for at, value, _ in document.items(start):
+        texts = document.repeated or groups.texts_of(value)
+        if isinstance(texts, str):
+            yield at, texts
+        elif isinstance(value[groups.texts], str):
+            yield from ((at, groups.row(value, text)) for text in texts)
+        else:
+            for place, text, _ in document.items(_member(document, at, groups.texts)):
+                yield place, groups.row(value, text)
+
+
+def _of_labels(document: Document, start: int) -> Iterator[Found]:
+    for label, at, _, _ in document.members(start):
+        for place, text, _ in document.items(at):
+            yield place, {TEXT: text, LABEL: label}
+
+
+def _of_members(document: Document, start: int, names: tuple[str, str]) -> Iterator[Found]:
+    for key, at, value, _ in document.members(start):
+        yield at, dict(zip(names, (key, value), strict=True))
+
+
+def _of_intents(document: Document, lists: Sequence[tuple[int, Sequence[str]]]) -> _Reading:
+    """Texts in pieces, in a list for each intent, as SNIPS has them."""
+
+    def found() -> Iterator[Found]:
+        for start, path in lists:
+            intent = next((key for key in reversed(path) if key not in ("utterances", "data")), path[-1])
+            for at, row in _of_items(document, start, None):
+                yield at, {"intent": intent, **row} if isinstance(row, dict) else row
+
+    return _Reading(found(), ("has texts in pieces, which are joined; the key above them is read as their `intent`",))
+
+
+def _named(reading: _Reading, features: Features) -> _Reading:
+    """Rows with the names of labels where the hub's viewer has them beside the rows."""
+    convert = converters(features)
+    if not convert:
+        return reading
+
+    def named(row: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: convert[key](cell) if key in convert and cell is not None else cell for key, cell in row.items()}
+
+    found = ((at, named(row) if isinstance(row, dict) else row) for at, row in reading.found)
+    return replace(reading, found=found)
 
 
 def with_lines(

@@ -1,14 +1,16 @@
-"""Layouts of JSON documents other than a list of objects: tables by column, lists inside objects, annotated texts."""
+"""Layouts of JSON documents other than a list of objects: lists inside objects, annotated texts, lists of messages."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 # An object with one of these keys is itself a row, not a wrapper around a list of rows.
 ROW_KEYS = ("messages", "conversations", "prompt", "text", "instruction", "question", "sentence", "content")
 _WORD_KEYS = ("tokens", "words")
 _ENTITIES, _CATS = "entities", "cats"
+_PIECE_KEYS = {"text", "entity", "slot_name"}
+"""Keys of a piece of a text as SNIPS has it."""
 _ANSWERS = {"choices": "label", "rating": "rating", "number": "score", "textarea": "answer"}
 """Kinds of answers in Label Studio, and the column of each where it is the only question."""
 NUMBER = "row_idx"
@@ -17,10 +19,13 @@ NUMBER = "row_idx"
 
 def row_of(value: Any) -> dict[str, Any] | None:
     """The row that a JSON value is, or None: an object, also within one that numbers it as the hub's viewer does, or a
-    text with its entities or categories as spaCy writes them, or a list of messages."""
+    text with its entities or categories as spaCy writes them, a text in pieces as SNIPS has it, or a list of messages.
+    """
     if isinstance(value, dict):
         inner = value.get("row")
-        return inner if NUMBER in value and isinstance(inner, dict) else _chosen(value)
+        if NUMBER in value and isinstance(inner, dict):
+            return inner
+        return _joined(value) if is_in_pieces(value) else _chosen(value)
     if isinstance(value, list) and len(value) > 1 and all(map(_is_message, value)):
         return {"messages": value}
     if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], dict):
@@ -28,6 +33,30 @@ def row_of(value: Any) -> dict[str, Any] | None:
             return {"text": value[0], "label": value[1][_CATS]}
         return {"text": value[0], **value[1]} if _ENTITIES in value[1] else None
     return None
+
+
+def is_in_pieces(value: Any) -> bool:
+    """Whether a value is a text in pieces, of which some are entities."""
+    pieces = value.get("data") if isinstance(value, dict) else None
+    return (
+        isinstance(pieces, list)
+        and bool(pieces)
+        and all(isinstance(piece, dict) and isinstance(piece.get("text"), str) for piece in pieces)
+        and all(set(piece) <= _PIECE_KEYS for piece in pieces)
+        and (len(pieces) == 1 or any(len(piece) > 1 for piece in pieces))
+    )
+
+
+def _joined(value: dict[str, Any]) -> dict[str, Any]:
+    """A text in pieces as a row, with its entities by characters, without the spaces around them."""
+    text, entities = "", []
+    for piece in value["data"]:
+        name, words = piece.get("slot_name") or piece.get("entity"), piece["text"].strip()
+        if name and words:
+            start = len(text) + piece["text"].index(words)
+            entities.append([start, start + len(words), name])
+        text += piece["text"]
+    return {key: inner for key, inner in value.items() if key != "data"} | {"text": text, _ENTITIES: entities}
 
 
 def _chosen(value: dict[str, Any]) -> dict[str, Any]:
@@ -78,13 +107,13 @@ def is_row(value: Mapping[str, Any]) -> bool:
     words = [value[key] for key in _WORD_KEYS if key in value]
     return any(
         isinstance(found, str)
-        or (isinstance(found, dict) and not _is_numbered(found))
+        or (isinstance(found, dict) and not is_numbered(found))
         or (isinstance(found, list) and bool(found) and _is_message(found[0]))
         for found in texts
     ) or any(isinstance(found, list) and bool(found) and isinstance(found[0], str) for found in words)
 
 
-def _is_numbered(column: Mapping[str, Any]) -> bool:
+def is_numbered(column: Mapping[str, Any]) -> bool:
     """Whether an object has only numbers as keys, as the columns and rows of DataFrames."""
     return bool(column) and all(str(key).isdecimal() for key in column)
 
@@ -93,38 +122,28 @@ def _is_message(item: Any) -> bool:
     return isinstance(item, dict) and bool({"role", "from"} & item.keys())
 
 
-def table_of(value: Mapping[str, Any]) -> tuple[list[dict[str, Any]], str] | None:
-    """The rows of an object that holds a table, and how they were read; None if it does not.
-
-    The layouts are those of `DataFrame.to_json`: columns of lists or of numbered values, numbered rows, and lists of
-    cells beside the names of their columns.
-    """
-    columns, cells = value.get("columns"), value.get("data")
-    if isinstance(columns, list) and isinstance(cells, list) and all(isinstance(row, list) for row in cells):
-        return [dict(zip(map(str, columns), row, strict=False)) for row in cells], "as rows of cells"
-    held = list(value.values())
-    if not held:
-        return None
-    if all(isinstance(column, list) for column in held):
-        is_even = len({len(column) for column in held}) == 1 and held[0]
-        has_rows = len(held) == 1 and is_list_of_rows(held[0])
-        if not is_even or has_rows or any(is_list_of_rows(column) for column in held) or is_row(value):
-            return None
-        return [dict(zip(value, row, strict=True)) for row in zip(*held, strict=True)], "as columns"
-    if all(isinstance(inner, dict) and inner for inner in held) and len({tuple(inner) for inner in held}) == 1:
-        if any(is_list_of_rows(item) for inner in held for item in inner.values()):
-            return None
-        if _is_numbered(held[0]):
-            return [{name: column[key] for name, column in value.items()} for key in held[0]], "as columns"
-        if len(held) > 1:
-            return held, "as numbered rows"
-    return None
-
-
-def lists_within(value: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+def lists_within(
+    value: Mapping[str, Any], is_list: Callable[[Any], bool] = is_list_of_rows, path: tuple[str, ...] = ()
+) -> Iterator[tuple[str, ...]]:
     """The keys that lead to each list of rows inside an object."""
     for key, inner in value.items():
-        if is_list_of_rows(inner):
+        if is_list(inner):
             yield (*path, key)
         elif isinstance(inner, dict):
-            yield from lists_within(inner, (*path, key))
+            yield from lists_within(inner, is_list, (*path, key))
+
+
+NUMBERED_BESIDE = "features"
+"""The key of what the hub's viewer says of the columns, beside the rows."""
+
+
+def features_beside(value: Any) -> dict[str, Any]:
+    """What the hub's viewer says of the columns of the rows beside it; empty for other documents."""
+    found = value.get(NUMBERED_BESIDE) if isinstance(value, dict) else None
+    listed = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+    return {str(one["name"]): one["type"] for one in listed if {"name", "type"} <= one.keys()}
+
+
+def is_numbered_list(value: Any) -> bool:
+    """Whether a value is a list of rows that the hub's viewer has numbered."""
+    return isinstance(value, list) and bool(value) and all(isinstance(one, dict) and NUMBER in one for one in value)

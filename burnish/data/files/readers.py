@@ -20,9 +20,10 @@ from burnish.data.files.lines import byte_lines, describe_decode_error, describe
 from burnish.data.files.marked_lines import read_marked
 from burnish.data.files.opening import is_compressed, without_compression
 from burnish.data.files.tables import read_csv, read_tsv
+from burnish.data.files.unnamed import Unnamed, unnamed
 from burnish.data.rows.row import Rejected, Row, note_on
 from burnish.errors import DataError
-from burnish.visible import RepeatedKey, keyed_once
+from burnish.visible import RepeatedKey, keyed_once, parse_json
 
 _JSON_LINES = (".jsonl", ".ndjson", ".jl")
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".arrow", ".feather", *excel.SUFFIXES)
@@ -118,25 +119,27 @@ class JsonLines:
     lines: Sequence[bytes]
     note: str = ""
     """A sentence about how the file was read."""
+    form: Unnamed | None = None
+    """How lines are read that are no objects."""
 
     def rows(self) -> Iterator[Row | Rejected]:
         """Parses one JSON object per line; blank lines are skipped."""
         for number, line in enumerate(self.lines, start=self.first):
             if line.isspace():
                 continue
-            for found in _objects_in(line):
+            for found in _objects_in(line, self.form):
                 is_row = isinstance(found, dict)
                 yield Row(found, self.file, number, self.note) if is_row else Rejected(self.file, number, found)
 
 
-def _objects_in(line: bytes) -> list[dict[str, Any] | str]:
+def _objects_in(line: bytes, form: Unnamed | None) -> list[dict[str, Any] | str]:
     """What a line holds: one object, or why it is none; several where it is none as a whole and has old line ends
     within, as a file has that was put together of others.
     """
-    parsed = parse_line(line)
+    parsed = parse_line(line, form)
     if isinstance(parsed, dict) or b"\r" not in line.strip():
         return [parsed]
-    return [parse_line(part) for part in line.split(b"\r") if part and not part.isspace()]
+    return [parse_line(part, form) for part in line.split(b"\r") if part and not part.isspace()]
 
 
 def is_json_lines(path: Path) -> bool:
@@ -150,7 +153,7 @@ def json_lines(path: Path, count: int) -> Iterator[JsonLines]:
     Raises:
         DataError: the file cannot be read, or is a JSON document.
     """
-    numbered, note = byte_lines(path), note_on(path.name, [describe_encoding(path)])
+    numbered, remarks, form = byte_lines(path), [describe_encoding(path)], None
     while block := list(islice(numbered, count)):
         first, line = block[0]
         if first == 1 and line.strip() == b"[":
@@ -165,7 +168,28 @@ def json_lines(path: Path, count: int) -> Iterator[JsonLines]:
                 "Its first line is `{`; a .jsonl file has one object per line.",
                 f"Write each into one line: `jq -c . {path} > {path.stem}-lines.jsonl`",
             )
-        yield JsonLines(str(path), first, [line for _, line in block], note)
+        lines = [line for _, line in block]
+        if first == 1 and (form := _form_of(lines)) is not None:
+            remarks.append(form.remark)
+            if form.has_header:
+                lines[next(number for number, line in enumerate(lines) if not line.isspace())] = b"\n"
+        yield JsonLines(str(path), first, lines, note_on(path.name, remarks), form)
+
+
+def _form_of(lines: Sequence[bytes]) -> Unnamed | None:
+    """How the lines of a file are read that are no objects, from the first of them; None if these are objects."""
+    filled = [line for line in lines if not line.isspace()][:_BLOCK_LINES]
+    if not filled or not filled[0].lstrip().startswith((b"[", b'"')):
+        return None
+    return unnamed([value for line in filled if (value := _value_of(line)) is not None])
+
+
+def _value_of(line: bytes) -> Any:
+    """The value of a line of JSON; None if it is none."""
+    try:
+        return parse_json(line)
+    except ValueError:
+        return None
 
 
 def read_jsonl(path: Path) -> Iterator[Row | Rejected]:
@@ -174,8 +198,13 @@ def read_jsonl(path: Path) -> Iterator[Row | Rejected]:
         yield from lines.rows()
 
 
-def parse_line(line: bytes) -> dict[str, Any] | str:
-    """Parses a line of JSON Lines: its object, or what is wrong with it."""
+def parse_line(line: bytes, form: Unnamed | None = None) -> dict[str, Any] | str:
+    """Parses a line of JSON Lines: its object, or what is wrong with it.
+
+    Args:
+        line: as in the file.
+        form: how a line is read that is no object.
+    """
     try:
         text = line.decode("utf-8").rstrip("\r\n")
         if (bare := text.rstrip()).endswith("},"):  # as a line taken from a list ends
@@ -195,6 +224,8 @@ def parse_line(line: bytes) -> dict[str, Any] | str:
         return f"invalid JSON: {error}"
     is_plain = isinstance(values, dict) and NUMBER not in values and "data" not in values
     row = values if is_plain else row_of(values)
+    if row is None and form is not None:
+        return form.row(values)
     return f"expected a JSON object, not {json_kind(values)}" if row is None else row
 
 
@@ -209,16 +240,18 @@ def read_json_or_lines(path: Path) -> Iterator[Row | Rejected]:
     return read_jsonl(path) if _has_json_lines(path) else read_json(path)
 
 
-def _has_json_lines(path: Path) -> bool:
-    """Whether a `.json` file has an object in each line."""
+def _has_json_lines(path: Path, marks: tuple[bytes, ...] = (b"{", b"[")) -> bool:
+    """Whether a `.json` file has an object, or a list of cells, in each line."""
     lines = (line for _, line in byte_lines(path) if not line.isspace())
-    first, has_more = next(lines, b""), next(lines, None) is not None
-    return has_more and first.lstrip().startswith(b"{") and isinstance(parse_line(first), dict)
+    first, second = next(lines, b""), next(lines, b"")
+    if not second or not first.lstrip().startswith(marks):
+        return False
+    return isinstance(parse_line(first, _form_of([first, second])), dict)
 
 
 def read_text_or_lines(path: Path) -> Iterator[Row | Rejected]:
     """Reads a `.txt` file: running text, lines with labels or tags, or JSON Lines under that name."""
-    if not _has_json_lines(path):
+    if not _has_json_lines(path, (b"{",)):
         return read_marked(path) or read_text(path)
     note = note_on(path.name, [describe_encoding(path), "is read as JSON Lines: each line is an object"])
     return (replace(row, note=note) if isinstance(row, Row) else row for row in read_jsonl(path))

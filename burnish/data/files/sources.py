@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,26 @@ from burnish.data.files.brat import annotations_beside
 from burnish.data.files.conll import SUFFIXES as CONLL_SUFFIXES
 from burnish.data.files.folders import folder_contents
 from burnish.data.files.hub import HubSplit, is_hub_name, load_hub_splits, read_hub_rows
-from burnish.data.files.json_documents import lists_by_split
+from burnish.data.files.json_documents import parts_by_key
 from burnish.data.files.parts import FilePart, split_part
 from burnish.data.files.readers import TABLE_SUFFIXES, data_suffix, file_suffix, read_rows, unsupported
-from burnish.data.files.splits import CALLED, SPLITS, TEST, TRAIN, VALID, by_split, describe_splits
+from burnish.data.files.splits import (
+    CALLED,
+    SPLITS,
+    TEST,
+    TRAIN,
+    VALID,
+    by_split,
+    describe_splits,
+    split_of,
+    split_within,
+)
 from burnish.data.files.word_tables import in_sentences
 from burnish.data.rows.row import Rejected, Row, quoted
 from burnish.errors import DataError
 from burnish.recipe.schema import NONE, DataSection
 from burnish.system.machine import expanded, is_special
+from burnish.system.shell import quoted as shell_quoted
 
 Source = Path | FilePart | HubSplit
 
@@ -226,8 +238,8 @@ def _in_file(path: Path) -> _Found:
     """The whole file, or its worksheets or lists that are named after splits."""
     check_ending(path)
     suffix = file_suffix(path)
-    names = list(excel.worksheets(path)) if suffix in excel.SUFFIXES else []
-    names = names if suffix in excel.SUFFIXES else lists_by_split(path) if suffix == ".json" else []
+    lists = parts_by_key(path) if suffix == ".json" else {}
+    names = list(excel.worksheets(path)) if suffix in excel.SUFFIXES else [*lists]
     parts = by_split((name, FilePart(path, name)) for name in names)
     if not parts[TRAIN] or len(names) < 2:
         beside = annotations_beside(path)
@@ -236,7 +248,30 @@ def _in_file(path: Path) -> _Found:
     used = {name for sources in parts.values() for name in (source.part for source in sources)}
     unused = [name for name in names if name not in used]
     notes = [f"Parts of `{path}`: {describe_splits(parts)}."]
-    return _Found(parts, (*notes, *([f"Not used: {quoted(unused)}."] if unused else [])))
+    return _Found(
+        parts,
+        (
+            *notes,
+            *([_describe_unused(path, unused, [name for name, is_list in lists.items() if is_list])] if unused else []),
+        ),
+    )
+
+
+def _describe_unused(path: Path, unused: Sequence[str], lists: Sequence[str]) -> str:
+    """That parts of a file are not used; and, where they are lists, what to type to train on one of them, too.
+
+    Args:
+        path: of the file.
+        unused: names of its parts.
+        lists: names of those that are lists in a JSON document.
+    """
+    said = f"Not used: {quoted(unused)}."
+    more = next((name for name in unused if split_within(name.replace("_", "-")) == TRAIN), unused[0])
+    train = next((name for name in lists if split_of(name) == TRAIN), None)
+    if train is None or more not in lists:
+        return said
+    joined = shell_quoted(f".{json.dumps(train)} += .{json.dumps(more)}")
+    return f"{said} To train on `{more}`, too: `jq {joined} {shell_quoted(str(path))} > OUT.json`."
 
 
 def _on_hub(name: str) -> _Found:

@@ -12,7 +12,7 @@ from typing import Any
 
 from burnish.data.files.dialects import DELIMITERS, Dialect, find_dialect, read_cells
 from burnish.data.files.lines import describe_encoding, text_lines
-from burnish.data.rows.row import FIELDS, OTHER_NAMES, Rejected, Row, note_on
+from burnish.data.rows.row import Rejected, Row, is_known_name, note_on
 from burnish.errors import DataError
 
 
@@ -130,7 +130,7 @@ def has_plain_quotes(path: Path, delimiter: str) -> bool:
 
 def could_lack_header(cells: Sequence[str]) -> bool:
     """Whether the first row of a table may be data: it has two cells, and neither is a known column name."""
-    return len(cells) == 2 and not any(cell.strip().lower() in (*FIELDS, *OTHER_NAMES) for cell in cells)
+    return len(cells) == 2 and not any(map(is_known_name, cells))
 
 
 def names_of_headerless_rows(rows: Sequence[Sequence[str]]) -> tuple[list[str] | None, str]:
@@ -151,10 +151,16 @@ def names_of_headerless(rows: Sequence[Sequence[str]]) -> list[str] | None:
     pairs = [tuple(cells) for cells in rows if len(cells) == 2]
     if 100 * len(pairs) < 99 * len(rows) or pairs[:1] != [tuple(cells) for cells in rows[:1]]:
         return None
-    fitting = [label for label in (0, 1) if _is_labelled(pairs, label)]
+    fitting = [label for label in (0, 1) if _is_labelled(pairs, label) and _is_like_others(pairs, label)]
     if len(fitting) != 1:
         return None
     return [_TEXT, _LABEL] if fitting[0] == 1 else [_LABEL, _TEXT]
+
+
+def find_labels(pairs: Sequence[Sequence[str]]) -> int | None:
+    """Which of two columns has labels, 0 or 1, where the other has texts; None if none has, or both may."""
+    fitting = [label for label in (0, 1) if pairs and _is_labelled(pairs, label)]
+    return fitting[0] if len(fitting) == 1 else None
 
 
 def describe_headerless(names: Sequence[str]) -> str:
@@ -169,9 +175,18 @@ def first_rows(numbered: Any) -> list[list[str]]:
 
 
 def _is_labelled(pairs: Sequence[Sequence[str]], label: int) -> bool:
-    """Whether one column has labels and the other texts, including the first row."""
+    """Whether one column has labels, few and recurring, and the other texts."""
+    labels, texts = _columns(pairs, label)
+    is_few = _MIN_ROWS_PER_LABEL * len(set(labels)) <= len(labels)
+    return is_few and 2 * len(set(texts)) > len(texts) and 2 * sum(" " in text for text in texts) > len(texts)
+
+
+def _is_like_others(pairs: Sequence[Sequence[str]], label: int) -> bool:
+    """Whether the first row has a label that recurs and a text like those below, and so is no header."""
+    labels, texts = _columns(pairs, label)
+    return labels.count(labels[0]) > 2 and " " in texts[0]
+
+
+def _columns(pairs: Sequence[Sequence[str]], label: int) -> tuple[list[str], list[str]]:
     labels, texts = ([pair[column].strip() for pair in pairs] for column in (label, 1 - label))
-    counts = Counter(labels)
-    is_shared = counts[labels[0]] > 2 and _MIN_ROWS_PER_LABEL * len(counts) <= len(labels)
-    is_text = 2 * len(set(texts)) > len(texts) and 2 * sum(" " in text for text in texts) > len(texts)
-    return is_shared and is_text and " " in texts[0]
+    return labels, texts

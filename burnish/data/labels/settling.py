@@ -35,7 +35,7 @@ from burnish.data.labels.missing import (
 from burnish.data.labels.numbers import are_amounts, could_be_amounts, mixed_notations, number_of
 from burnish.data.labels.rows import are_labels
 from burnish.data.rows.ignored import refuse_unwritten, seems_to_annotate
-from burnish.data.rows.mapping import speakers_in
+from burnish.data.rows.mapping import mapping, speakers_in
 from burnish.data.rows.packed import mapped
 from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.patterns import BY_NAME, LABEL, SCORE, TEXT
@@ -88,13 +88,23 @@ def settle_labels(pattern: Pattern, rows: Sequence[Values], asked: Asked) -> Set
         _refuse_mixed_notations(name, labels)
         _ask_about_long_texts(narrow, name, rows, asked)
         scored = replace(narrow, **_as(BY_NAME[_SCORED.get(pattern.name, pattern.name)]))
+        notes += _notes_on_others(narrow, name, rows, asked)
         return Settled(scored, readings, (*notes, *_score_notes(name, labels, pattern, asked)), choices)
     classes = replace(narrow, **_as(BY_NAME[_CLASSES.get(pattern.name, pattern.name)]))
+    notes += _notes_on_others(narrow, name, rows, asked)
     separator, said, chosen = _separator(name, cells, labels, asked)
     if separator != NONE:
         return Settled(classes, (*readings, CellReading(name, separator)), (*notes, *said), (*choices, *chosen))
     said = [*said, *_class_notes(name, labels, asked, is_pair=len(pattern.required) == 3)]
     return Settled(classes, readings, (*notes, *said), (*choices, *chosen))
+
+
+def _notes_on_others(pattern: Pattern, name: str, rows: Sequence[Values], asked: Asked) -> list[str]:
+    """Which other columns may be the labels, and what to type to learn one of them."""
+    used = pattern.reads(rows[0])
+    others = [str(key) for key in rows[0] if key not in used and seems_to_annotate(str(key))] if asked.is_free else []
+    found = [f"`{other}`: {mapping(label=other)}" for other in others if _annotation_values(rows, other, _MANY_VALUES)]
+    return [f"`{name}` is learned. To learn another column instead, {'; '.join(found[:_SHOWN])}."] if found else []
 
 
 def _ask_about_ids(column: str, texts: Sequence[str]) -> None:
@@ -299,6 +309,8 @@ _METADATA = {
 }  # fmt: skip
 """Columns beside a text that say where it is from, not what is to be learned of it."""
 _FEWEST_ROWS, _MOST_VALUES, _LONGEST_VALUE = 20, 20, 40
+_MANY_VALUES, _SHOWN = 1_000, 3
+"""Values of a column that is named like a label, at most; and such columns that are named beside another."""
 
 
 def settle_text(pattern: Pattern, rows: Sequence[Values], asked: Asked) -> Settled:
@@ -341,10 +353,13 @@ def _ask_about_annotations(names: Sequence[str], rows: Sequence[Values]) -> None
     """Raises DataError where a column beside a text looks like a label, or the only one like a score."""
     for name in names:
         if values := _annotation_values(rows, name):
+            others = [other for other in names if other != name and seems_to_annotate(other)]
+            others = [other for other in others if _annotation_values(rows, other, _MANY_VALUES)][:_SHOWN]
+            instead = "".join(f" To learn `{other}` instead: {mapping(label=other)}." for other in others)
             raise DataError(
                 f"`{name}` looks like a label, but Burnish does not know a column of that name",
                 f"It has {len(values)} values that recur: {quoted(values, 5)}.",
-                f"To learn it: `--set data.columns.label={name}`. To learn the text alone: `--set data.shape=text`",
+                f"To learn it: {mapping(label=name)}.{instead} To learn the text alone: `--set data.shape=text`",
             )
     cells = {name: [spelled(values.get(name)) for values in rows] for name in names}
     scores = [
@@ -417,11 +432,11 @@ def label_columns(names: Sequence[str], rows: Sequence[Values]) -> Settled:
     return Settled(BY_NAME["labelled-text"], (reading,), (note,), (choice,))
 
 
-def _annotation_values(rows: Sequence[Values], name: str) -> list[str]:
-    """The few recurring values of a column that may be labels; empty if it is something else."""
+def _annotation_values(rows: Sequence[Values], name: str, most: int = _MOST_VALUES) -> list[str]:
+    """The few recurring values of a column that may be labels, at most so many; empty if it is something else."""
     found = Counter(value for values in rows for value in _values_in(values.get(name)))
     found.pop("", None)
-    is_few = 2 <= len(found) <= min(_MOST_VALUES, found.total() // 5)
+    is_few = 2 <= len(found) <= min(most, found.total() // 5)
     return sorted(found) if is_few and all(len(value) <= _LONGEST_VALUE for value in found) else []
 
 

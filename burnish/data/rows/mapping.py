@@ -15,6 +15,8 @@ from burnish.data.rows.row import Row, quoted
 from burnish.errors import DataError
 from burnish.system.shell import quoted as shell_quoted
 
+AS_COLUMNS = "as columns"
+"""How the note on a JSON document says that its lists, or numbered values, are read."""
 MAP_EXAMPLE = "`--set data.columns.prompt=COLUMN --set data.columns.completion=COLUMN`"
 _SAMPLE = 1_000
 _FEWEST_ROWS = 10
@@ -230,6 +232,8 @@ def unknown_shape(
             "Such a value recurs in its column.",
             "Write a first line with the names of the columns, such as `label` and `text`",
         )
+    if what_else := _other_reading(rows, found):
+        return DataError(f"`{file}` has no known shape: {what}", shapes, f"{what_else}. Else {map_example(rows)}")
     halves = [name for name in _OTHER_HALF if name in found]
     if len(halves) == 1:
         shapes = f"`{halves[0]}` is one half of a pair, but the other half, `{_OTHER_HALF[halves[0]]}`, is missing."
@@ -237,6 +241,20 @@ def unknown_shape(
     if is_pair:
         fix = _how_to_label(rows, found)
     return DataError(f"`{file}` has no known shape: {what}", shapes, fix)
+
+
+def _other_reading(rows: Sequence[Row], found: Sequence[str]) -> str:
+    """What else rows of texts alone in a JSON document may be, with what to type; empty for others."""
+    file, sample = rows[0].file, [row.values for row in rows[:_SAMPLE]]
+    if len(found) < 2 or not all(isinstance(cell, str) for values in sample for cell in values.values()):
+        return ""
+    if rows[0].note.rstrip(".").endswith(AS_COLUMNS):
+        jq = "to_entries[] | .key as $label | .value[] | {text: ., label: $label}"
+        return f"If its keys are labels, each with its texts: `jq -c '{jq}' {file} > OUT.jsonl`"
+    if len(found) > 2 and all(re.fullmatch(r"column \d+", name) for name in found):
+        jq = "{conversations: .}" if ".jsonl" in file else ".[] | {conversations: .}"
+        return f"If each row is a conversation: `jq -c '{jq}' {file} > OUT.jsonl`"
+    return ""
 
 
 def _advice(first: Mapping[str, Any], names: Mapping[str, str]) -> tuple[str, str] | None:

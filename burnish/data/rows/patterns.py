@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from burnish.data.chat.dialogues import are_turns
+from burnish.data.rows.mapping import WRITTEN
 from burnish.data.rows.pairs import RESULT, SOURCE, is_text_pair
 from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.records import (
@@ -67,9 +69,20 @@ def has_places(values: Mapping[str, Any]) -> bool:
     return "answers" in values or (isinstance(answer, dict) and {"text", "answer_start"} <= answer.keys())
 
 
+def is_dialogue(values: Mapping[str, Any]) -> bool:
+    """Whether a row has texts that user and assistant say in turn, and no other text to be written.
+
+    Benchmarks such as MT-Bench have rows with a `question_id`, whose turns are all the user's.
+    """
+    is_asked = any(name in values for name in ("question_id", *WRITTEN, *RESULT))
+    return not is_asked and are_turns(pick(values, DIALOGUES)[1])
+
+
 SYSTEM = ("system", "system_prompt", "system_message", "systemInstruction", "system_instruction", "preamble")
 TOOLS = ("tools", "functions")
 TURNS, PROMPT = ("messages", "conversations", "contents"), ("prompt", "question", "instruction")
+DIALOGUES = (*TURNS, "dialog", "dialogue", "dialogs", "dialogues", "conversation", "utterances", "turns", "chat")
+"""Columns that may hold what is said in turn, as a list of texts."""
 ANSWER = ("completion", "response", "output", "answer")
 THOUGHT = (
     "reasoning_content", "reasoning", "thinking", "thought", "thoughts", "thinking_content", "chain_of_thought", "cot",
@@ -192,6 +205,16 @@ PATTERNS = (
     Pattern("pictures", PictureRecord, _PICTURES, (TURNS, PICTURES), (SYSTEM,)),
     Pattern("picture-question", PictureRecord, _PICTURES, (PICTURES, PROMPT, ANSWER), (SYSTEM,), answers=(ANSWER,)),
     Pattern("picture-messages", PictureRecord, _PICTURES, (TURNS,), (SYSTEM,), test=has_picture_parts),
+    Pattern(
+        "turns",
+        ChatRecord,
+        _CONVERSATION,
+        (DIALOGUES,),
+        (TOOLS, SYSTEM),
+        test=is_dialogue,
+        notes=f"{_CHAT_ROWS}:dialogue_notes",
+        settle=_CHAT,
+    ),
     Pattern("messages", ChatRecord, _CONVERSATION, (TURNS,), (TOOLS, SYSTEM), settle=_CHAT),
     Pattern(
         "sharegpt",

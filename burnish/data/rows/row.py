@@ -134,6 +134,12 @@ OTHER_NAMES = (
 among them."""
 
 
+def is_known_name(name: object) -> bool:
+    """Whether some shape reads columns of this name, in whatever case."""
+    plain = str(name).strip().lower()
+    return plain in FIELDS or plain in OTHER_NAMES
+
+
 class ColumnMap:
     """Renames a row's columns: first as in the recipe, then, for example, `Question` to `question`."""
 
@@ -157,8 +163,7 @@ class ColumnMap:
         plan = {column: field for field, column in self.columns.items() if column in keys and column != field}
         for key in keys:
             name = str(key).strip().lower()
-            is_known = name in FIELDS or name in OTHER_NAMES
-            if is_known and name not in keys and name not in plan.values() and key not in plan:
+            if is_known_name(key) and name not in keys and name not in plan.values() and key not in plan:
                 plan[key] = name
         return plan
 

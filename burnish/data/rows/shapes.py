@@ -18,8 +18,9 @@ from burnish.data.rows.records import (
     Record,
     ScoredRecord,
 )
-from burnish.data.rows.row import FIELDS, OTHER_NAMES, ColumnMap, Row, RowError, did_you_mean, pick, quoted
+from burnish.data.rows.row import ColumnMap, Row, RowError, did_you_mean, is_known_name, pick, quoted
 from burnish.data.rows.settled import Asked, Choice, Reading, Settled
+from burnish.data.rows.unnamed_columns import UNNAMED, columns_of_unnamed
 from burnish.errors import DataError
 
 
@@ -127,9 +128,12 @@ def detect_shape(
     for row in rows:
         columns_of_rows[tuple(row.values)] = notes_of_rows[row.note] = None
     found = sorted({str(key) for keys in columns_of_rows for key in keys})
+    asked = replace(asked or Asked(), columns=columns, shape=wanted)
+    unnamed = ""
+    if wanted == AUTO and not columns and tuple(found) in UNNAMED:
+        columns, unnamed = columns_of_unnamed(rows, asked.records)
     column_map = ColumnMap(columns)
     column_map.check(found)
-    asked = replace(asked or Asked(), columns=columns, shape=wanted)
     patterns = candidates(columns, wanted)
     group = asked.group
     left_out = group if group is not None and _is_only_group(group, columns) else None
@@ -152,7 +156,7 @@ def detect_shape(
     settled = _settle(renamed, patterns, main, asked)
     main = replace(settled.pattern, roles=asked.roles)
     readings = (*first.readings, *settled.readings)
-    notes = [*filter(None, notes_of_rows), *main.make_notes(renamed)]
+    notes = [*filter(None, [*notes_of_rows, unnamed]), *main.make_notes(renamed)]
     used = {name for reading in readings for name in reading.columns}
     if main.name == "text" and asked.is_free:
         known = {*columns.values(), *main.names, *LABEL, *SCORE, *used, group}
@@ -171,7 +175,7 @@ def detect_shape(
 
 def _is_only_group(column: str, columns: Mapping[str, str]) -> bool:
     """Whether a column of `data.group` cannot be one that shapes read: it has another name, and is not mapped."""
-    return column.strip().lower() not in (*FIELDS, *OTHER_NAMES) and column not in columns.values()
+    return not is_known_name(column) and column not in columns.values()
 
 
 def _settle(rows: Sequence[Mapping[str, Any]], patterns: Sequence[Pattern], main: Pattern, asked: Asked) -> Settled:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from burnish.data.chat.dialogues import as_messages
 from burnish.data.chat.roles import find_role, role_name
 from burnish.data.rows.pattern import Pattern, load_function
 from burnish.data.rows.patterns import BY_NAME, TURNS
@@ -45,9 +46,10 @@ class UnansweredRows:
         for field, placeholder in zip(self.pattern.answers, _PLACEHOLDERS, strict=False):
             values[pick(values, field)[0]] = True if field == rating else placeholder
         first = self.pattern.required[0]
-        if set(first) == set(TURNS):
+        if set(TURNS) <= set(first):
             name, turns = pick(values, first)
-            values[name] = self._with_next_turn(parse_json_text(turns, f"`{name}`"))
+            said = as_messages(parse_json_text(turns, f"`{name}`"), self.pattern.roles)
+            values[name] = self._with_next_turn(said)
         missing = [field for field in self.pattern.required if not any(name in values for name in field)]
         if missing:
             raise RowError(f"there is no column `{missing[0][0]}`")

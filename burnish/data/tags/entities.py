@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from burnish.data.rows.pattern import Pattern
+from burnish.data.rows.patterns import LABEL, TEXT
 from burnish.data.rows.records import TaggedRecord
 from burnish.data.rows.row import RowError, check_characters, pick
 from burnish.data.rows.settled import Asked, Settled
@@ -25,7 +26,8 @@ from burnish.errors import DataError
 
 _SHOWN_CHARACTERS = 40
 _SAMPLE = 1_000
-"""Rows that show where spans end."""
+"""Rows that show where spans end, and whether there are labels, too."""
+_ROWS_PER_LABEL = 5
 
 
 def entities_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> TaggedRecord:
@@ -68,15 +70,29 @@ def settle_entities(pattern: Pattern, rows: Sequence[Mapping[str, Any]], asked: 
     It is one past it, as nearly all tools have it, unless that makes most spans end inside a word, or be another text
     than the tool says, and none does with the next character.
     """
+    notes = _notes_on_labels(rows) if asked.is_free else ()
     past = [fits for values in rows[:_SAMPLE] for fits in _fits(values)]
     fit_past, fit_last = (sum(pair[place] for pair in past) for place in (0, 1))
     if not past or fit_last < len(past) or 2 * fit_past >= len(past):
-        return Settled(pattern)
+        return Settled(pattern, notes=notes)
     note = (
         f"The ends of spans are taken as their last characters: as places past them, {len(past) - fit_past:,} of "
         f"{len(past):,} spans would cut a word or not have the text that is said to be there; so, none does."
     )
-    return Settled(pattern, (LastCharacterReading(),), notes=(note,))
+    return Settled(pattern, (LastCharacterReading(),), notes=(*notes, note))
+
+
+def _notes_on_labels(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """That texts with entities have labels, too, and what to type to learn these."""
+    sample = rows[:_SAMPLE]
+    if not all(any(name in values for name in TEXT) for values in sample):
+        return ()
+    for name in LABEL:
+        cells = [cell for values in sample if isinstance(cell := values.get(name), str) and cell]
+        if len(cells) == len(sample) and len(set(cells)) * _ROWS_PER_LABEL <= len(cells):
+            instead = f"`--set data.shape=labelled-text --set data.columns.label={name}`"
+            return (f"The entities are learned. To learn the `{name}` of each text instead: {instead}.",)
+    return ()
 
 
 def _fits(values: Mapping[str, Any]) -> Iterator[tuple[bool, bool]]:

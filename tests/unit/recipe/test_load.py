@@ -263,3 +263,24 @@ def test_a_device_of_another_form_is_refused(device: str) -> None:
     with pytest.raises(RecipeError) as caught:
         load_recipe("rows.jsonl", {}, [f"model.device={device}"])
     check_message(caught.value)
+
+
+ROWS_IN_YAML = {
+    "rasa": 'version: "3.1"\nnlu:\n- intent: greet\n  examples: |\n    - hello\n',
+    "chatterbot": "categories:\n- x\nconversations:\n- - Hi\n  - Hello\n",
+    "list": "- text: a\n  label: b\n",
+}
+
+
+@pytest.mark.parametrize("name", ROWS_IN_YAML)
+def test_rows_in_yaml_are_told_from_a_recipe_with_the_command_that_makes_data_of_them(
+    tmp_path: Path, name: str
+) -> None:
+    file = write(tmp_path / f"{name}.yml", ROWS_IN_YAML[name])
+    check_message(problems_of(file), {tmp_path: "FOLDER"})
+
+
+@pytest.mark.parametrize("text", ["modle: x\n", "modle: [x]\nseed: 1\n"])
+def test_a_recipe_with_a_wrong_name_is_still_one(tmp_path: Path, text: str) -> None:
+    error = problems_of(write(tmp_path / "recipe.yaml", text))
+    assert "`modle` is not an option" in error.what + error.why

@@ -142,3 +142,11 @@ def test_given_data_is_checked(tmp_path):
     assert checkup.facts["shape"] == "labelled-text, for the task classify"
     assert "repeated" in {finding.kind.name for finding in checkup.findings}
     assert len(checkup.views) == 1
+
+
+def test_rows_of_cells_are_read_like_those_of_a_file():
+    rows = [("a text", "x"), ["another", "y"]]
+    assert read(store_given([("text", "label"), *rows])) == [
+        dict(zip(("text", "label"), row, strict=True)) for row in rows
+    ]
+    assert [tuple(row.values()) for row in read(store_given(rows))] == [tuple(row) for row in rows]

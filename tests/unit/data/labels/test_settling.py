@@ -484,3 +484,24 @@ def test_conversations_that_are_written_out_are_said(text: str) -> None:
     (note,) = detect_shape([Row({"text": f"{text} {n}"}, "a", n) for n in range(5)], {}).notes
     assert "conversations that are written out" in note
     assert detect_shape([Row({"text": f"The user: a man. {n}"}, "a", n) for n in range(5)], {}).notes == ()
+
+
+TWO_LABELS = [
+    {"text": f"text number {number}", "coarse": "ab"[number % 2], "fine_label": "cdef"[number % 4], "id": number}
+    for number in range(40)
+]
+
+
+def test_a_second_column_of_labels_is_named_with_the_option_that_learns_it():
+    rows = [{"text": row["text"], "label": row["coarse"], "category": row["fine_label"]} for row in TWO_LABELS]
+    shape = detect_shape(rows_of(rows), {})
+    check_text("\n".join(shape.notes))
+    assert detect_shape(rows_of(rows), {"label": "category"}).notes == ()
+    assert labels_of(detect_shape(rows_of(rows), {"label": "category"}), "x", "category") == ("x",)
+
+
+def test_where_no_column_of_labels_has_a_known_name_each_is_named():
+    rows = [{"text": row["text"], "coarse_label": row["coarse"], "fine_label": row["fine_label"]} for row in TWO_LABELS]
+    with pytest.raises(DataError) as caught:
+        detect_shape(rows_of(rows), {})
+    check_message(caught.value)

@@ -285,3 +285,13 @@ def test_a_span_that_cuts_a_word_is_no_sign_for_all():
     rows = [{"text": "Anna lives in Rome", "entities": [[0, 4, "PER"], [14, 18, "LOC"], [5, 9, "X"]]}]
     with pytest.raises(RowError, match="cuts the word"):
         tags_of_rows(*rows)
+
+
+def test_labels_beside_entities_are_named_with_the_options_that_learn_them():
+    rows = [
+        Row({"text": TEXT, "entities": [list(span) for span in SPANS], "intent": "ab"[number % 2]}, "a.jsonl", number)
+        for number in range(10)
+    ]
+    shape = detect_shape(rows, {})
+    check_text("\n".join(shape.notes))
+    assert detect_shape(rows, {"label": "intent"}, "labelled-text").name == "labelled-text"
