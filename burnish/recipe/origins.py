@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from burnish.errors import RecipeError
 from burnish.recipe.limits import TooMuch, compose, read_limited
 from burnish.recipe.names import did_you_mean, holder, options, sections, shown, takes_text_only, takes_texts
+from burnish.system.shell import quoted
 
 if TYPE_CHECKING:
     import yaml
@@ -163,11 +164,12 @@ def _refuse_rows(root: yaml.Node, path: Path) -> None:
         return
     tool = next((f" of {_ROWS_OF[name]}" for name in names if name in _ROWS_OF), "")
     to_json = "import json, sys, yaml; json.dump(yaml.safe_load(sys.stdin), sys.stdout, default=str)"
+    written = quoted(f"{path.stem}.json")
     raise RecipeError(
         f"`{path}` is not a recipe; it seems to be training data{tool}",
-        f"Files that end in {' or '.join(f'`{suffix}`' for suffix in ('.yaml', '.yml'))} are recipes, and none of "
+        "Files that end in `.yaml` or `.yml` are recipes, and none of "
         f"{', '.join(f'`{name}`' for name in names[:5]) or 'its values'} is an option.",
-        f'Write it as JSON, a format of data: `python -c "{to_json}" < {path} > {path.stem}.json`',
+        f'Write it as JSON, a format of data: `python -c "{to_json}" < {quoted(str(path))} > {written}`',
     )
 
 

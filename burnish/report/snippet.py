@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.methods import make_method
+from burnish.models.location import chat_templates
 from burnish.recipe.schema import BUNDLED_MODELS
 from burnish.report.record import RunRecord, is_local
 from burnish.tasks import task_facts
@@ -30,7 +31,7 @@ def use_snippet(record: RunRecord, result: str) -> str:
     if folder is None:
         return ""
     task = task_facts(record.task)
-    template = task.snippets[0 if closes_texts(folder) and not _has_chat_template(folder) else 1]
+    template = task.snippets[0 if closes_texts(folder) and not chat_templates(folder) else 1]
     if not template:
         return ""
     most = record.option("evaluate.max_new_tokens")
@@ -86,12 +87,3 @@ def _has_special(processor: dict[str, Any], place: int) -> bool:
         return kind in ("BertProcessing", "RobertaProcessing")
     single = processor.get("single", [])
     return bool(single) and "SpecialToken" in single[place]
-
-
-def _has_chat_template(result: Path) -> bool:
-    if (result / "chat_template.jinja").is_file():
-        return True
-    try:
-        return bool(parse_json((result / "tokenizer_config.json").read_text(encoding="utf-8")).get("chat_template"))
-    except (OSError, ValueError):
-        return False

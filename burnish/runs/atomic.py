@@ -231,7 +231,7 @@ def flush(path: Path) -> None:
 
 
 _FLUSHED_TOGETHER = 16
-"""Files that are waited for at once: the disk writes them in one go, in a thirtieth of the time of one by one."""
+"""Files that are waited for at once, since the disk then writes them together; so many are flushed one by one."""
 
 
 def _flush_all(paths: Sequence[Path]) -> None:

@@ -338,11 +338,10 @@ _TEMPLATE_ERRORS = (
 def try_template(source: str) -> None:
     """Renders a short conversation, so that a template that does harm is refused before torch is imported.
 
-    What it writes, and whether it rejects the conversation, does not matter here: rows are rendered later, by
-    `ChatTemplate`.
+    Whether it rejects the conversation does not matter here: rows are rendered later, by `ChatTemplate`.
 
     Raises:
-        ModelError: it took more time or memory than any real one.
+        ModelError: it took more time or memory than any real one, or writes far more.
     """
     from transformers.utils.chat_template_utils import render_jinja_template
 

@@ -335,7 +335,7 @@ def found_in_list(document: Document, start: int, keys: Sequence[str] = ()) -> _
     """
     sample = [value for _, value, _ in islice(document.items(start), SAMPLE)]
     if (groups := grouping(sample)) is not None:
-        path = "".join(f".{key}" for key in keys)
+        path = "".join(f".{key if key.isidentifier() else json.dumps(key)}" for key in keys)
         return _Reading(_of_groups(document, start, groups), (groups.remark(document.file, path or "."),))
     form = unnamed(sample, *keys[-1:])
     return _Reading(_of_items(document, start, form), (form.remark,) if form else ())

@@ -17,6 +17,7 @@ from burnish.data.files.splits import split_of
 from burnish.data.files.tables import HEAD_ROWS, find_labels
 from burnish.data.labels.missing import spelled
 from burnish.data.rows.row import is_known_name
+from burnish.system.shell import quoted
 
 TEXT, LABEL = "text", "label"
 _LABELS = ("tag", "intent", "label", "category", "class", "topic", "name")
@@ -43,7 +44,7 @@ class Grouping:
 
     label: str
     texts: str
-    has_answers: str = ""
+    answers: str = ""
     """The key of what may be answered to each; empty if there is none."""
     has_entities: bool = False
     """Whether entities are marked in the texts, as Rasa has them."""
@@ -56,11 +57,11 @@ class Grouping:
             path: of the list in it, as jq has it.
         """
         said = f"has several `{self.texts}` for each `{self.label}`, their `{LABEL}`"
-        if not self.has_answers:
+        if not self.answers:
             return said
         return (
-            f"{said}; to learn the first of the `{self.has_answers}` as an answer instead: `jq -c '{path}[] | "
-            f".{self.has_answers}[0] as $a | .{self.texts}[] | {{prompt: ., completion: $a}}' {file} > OUT.jsonl`"
+            f"{said}; to learn the first of the `{self.answers}` as an answer instead: `jq -c '{path}[] | "
+            f".{self.answers}[0] as $a | .{self.texts}[] | {{prompt: ., completion: $a}}' {quoted(file)} > OUT.jsonl`"
         )
 
     def texts_of(self, value: Any) -> list[Any] | str:

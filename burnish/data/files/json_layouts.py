@@ -133,13 +133,13 @@ def lists_within(
             yield from lists_within(inner, is_list, (*path, key))
 
 
-NUMBERED_BESIDE = "features"
+_FEATURES = "features"
 """The key of what the hub's viewer says of the columns, beside the rows."""
 
 
 def features_beside(value: Any) -> dict[str, Any]:
     """What the hub's viewer says of the columns of the rows beside it; empty for other documents."""
-    found = value.get(NUMBERED_BESIDE) if isinstance(value, dict) else None
+    found = value.get(_FEATURES) if isinstance(value, dict) else None
     listed = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
     return {str(one["name"]): one["type"] for one in listed if {"name", "type"} <= one.keys()}
 

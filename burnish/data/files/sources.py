@@ -248,13 +248,9 @@ def _in_file(path: Path) -> _Found:
     used = {name for sources in parts.values() for name in (source.part for source in sources)}
     unused = [name for name in names if name not in used]
     notes = [f"Parts of `{path}`: {describe_splits(parts)}."]
-    return _Found(
-        parts,
-        (
-            *notes,
-            *([_describe_unused(path, unused, [name for name, is_list in lists.items() if is_list])] if unused else []),
-        ),
-    )
+    if unused:
+        notes.append(_describe_unused(path, unused, [name for name, is_list in lists.items() if is_list]))
+    return _Found(parts, tuple(notes))
 
 
 def _describe_unused(path: Path, unused: Sequence[str], lists: Sequence[str]) -> str:

@@ -250,10 +250,10 @@ def _other_reading(rows: Sequence[Row], found: Sequence[str]) -> str:
         return ""
     if rows[0].note.rstrip(".").endswith(AS_COLUMNS):
         jq = "to_entries[] | .key as $label | .value[] | {text: ., label: $label}"
-        return f"If its keys are labels, each with its texts: `jq -c '{jq}' {file} > OUT.jsonl`"
+        return f"If its keys are labels, each with its texts: `jq -c '{jq}' {shell_quoted(file)} > OUT.jsonl`"
     if len(found) > 2 and all(re.fullmatch(r"column \d+", name) for name in found):
         jq = "{conversations: .}" if ".jsonl" in file else ".[] | {conversations: .}"
-        return f"If each row is a conversation: `jq -c '{jq}' {file} > OUT.jsonl`"
+        return f"If each row is a conversation: `jq -c '{jq}' {shell_quoted(file)} > OUT.jsonl`"
     return ""
 
 

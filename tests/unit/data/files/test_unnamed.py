@@ -10,7 +10,7 @@ import pytest
 
 from burnish.data.files.readers import read_rows
 from burnish.data.rows.dataset import load_records
-from burnish.data.rows.row import Rejected
+from burnish.data.rows.row import Rejected, Row
 from burnish.errors import DataError
 from burnish.recipe.schema import DataSection
 from tests.snapshots import check_message, check_text
@@ -255,3 +255,14 @@ def test_cells_beside_names_of_another_number_are_rejected(write):
     document = {"columns": ["text", "label"], "data": [["a", "b"], ["c"], ["d", "e", "f"]]}
     found = rejected(write("a.json", json.dumps(document)))
     assert [row.reason for row in found] == ["1 cells, but the header has 2", "3 cells, but the header has 2"]
+
+
+def test_a_command_holds_for_names_with_spaces(tmp_path: Path) -> None:
+    intents = [
+        {"tag": f"tag {n}", "patterns": [f"how are {n}", f"who is {n}"], "responses": ["Fine."]} for n in range(4)
+    ]
+    path = tmp_path / "my bot.json"
+    path.write_text(json.dumps({"all intents": intents}), encoding="utf-8")
+    note = next(row.note for row in read_rows(path) if isinstance(row, Row))
+    assert '`jq -c \'."all intents"[] |' in note
+    assert f"'{path}' > OUT.jsonl`" in note
