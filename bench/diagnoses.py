@@ -3,10 +3,10 @@
     python bench/diagnoses.py [--task classify] [--seeds 5] [--cases good overfit …] [--keep FOLDER] [--again] [--write]
 
 Five runs a seed on a bundled sample, with a bundled base model: a good one; one on few rows for many epochs; two with a
-learning rate a hundred times too high and a thousand times too low; and one whose answers were shuffled among the rows
-(tags among all words). Prints what each was called, how many were diagnosed correctly, and whether any finding
-contradicts the verdict on the same run. `--write` puts the table into docs/diagnosis.md; `--again` diagnoses the kept
-runs once more from their logs, without training.
+learning rate a hundred times too high and a thousand times too low (of a new head, too); and one whose answers were
+shuffled among the rows (tags among all words). Prints what each was called, how many were diagnosed correctly, and
+whether any finding contradicts the verdict on the same run. `--write` puts the table into docs/diagnosis.md; `--again`
+diagnoses the kept runs once more from their logs, without training.
 """
 
 from __future__ import annotations
@@ -133,6 +133,8 @@ def staged_run(stage: Stage, case: str, seed: int, folder: Path, more: dict[str,
     factor = {"rate x 100": 100.0, "rate / 1000": 1e-3}.get(case, 1.0)
     options = {
         "train.learning_rate": stage.rate * factor,
+        # by itself, a new head has at least its usual rate, and learns beside an adapter that does not
+        **({"train.head_learning_rate": stage.rate * factor} if factor < 1 and "task" in stage.options else {}),
         "train.epochs": stage.epochs_of_few if case == "overfit" else stage.epochs,
         "evaluate.answers": 0,
         "seed": seed,

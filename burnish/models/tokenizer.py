@@ -10,11 +10,24 @@ import torch
 from tokenizers import Tokenizer, processors
 
 from burnish.errors import ModelError
+from burnish.models.config import model_kind
 
 _USUAL_NAMES = ("<pad>", "[PAD]", "<|pad|>", "<|finetune_right_pad_id|>", "<|reserved_special_token_0|>", "<unused0>")
+_USUAL_ENDS = ("<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>", "<|end|>", "<|im_end|>")
 
 
-def ensure_pad_token(tokenizer: Any, embedding_rows: int) -> list[str]:
+def pad_of_classifier(config: Any, auto_class: str) -> int | None:
+    """The pad token that a decoder which labels texts has in its config; None for other models, or if it has none.
+
+    In transformers the last token before it counts. Other programs load the config of the base beside an adapter, so
+    texts must be padded with this token, and may not end in it.
+    """
+    if auto_class != "AutoModelForSequenceClassification" or model_kind(config) != "causal":
+        return None
+    return config.get_text_config().pad_token_id
+
+
+def ensure_pad_token(tokenizer: Any, embedding_rows: int, fixed: int | None = None) -> list[str]:
     """Sets a pad token that is not EOS, without changing the shape of the model.
 
     In order of preference: a token meant for padding, the unknown token, a new token in a spare row of the embedding.
@@ -24,10 +37,14 @@ def ensure_pad_token(tokenizer: Any, embedding_rows: int) -> list[str]:
     Args:
         tokenizer: changed in place if needed.
         embedding_rows: rows of the model's input embedding.
+        fixed: the token to use in any case, EOS or not; see `pad_of_classifier`.
 
     Returns:
         Notes for the user about what was changed; empty if nothing was.
     """
+    if fixed is not None and 0 <= fixed < embedding_rows and (token := tokenizer.convert_ids_to_tokens(fixed)):
+        tokenizer.pad_token = token
+        return []
     pad = tokenizer.pad_token_id
     if pad is not None and pad >= embedding_rows and not vocabulary_size(tokenizer, embedding_rows) > pad:
         tokenizer.pad_token = pad = None  # a token of the tokenizer's class that the model does not have
@@ -99,12 +116,12 @@ def end_texts(tokenizer: Any, always: bool = False) -> bool:
     """Makes a decoder's tokenizer end texts by itself, if it can: `a EOS`, and `a EOS b EOS` for a pair.
 
     The tokenizer is saved with the result, so that other programs encode a text as it was trained. What it puts before
-    a text stays. If EOS also pads, texts are not ended, only separated: transformers' classifiers take the last token
-    that is not padding.
+    a text stays. If EOS also pads, another token that usually ends texts takes its place, because transformers'
+    classifiers take the last token that is not padding; without any, texts are not ended, only separated by EOS.
 
     Args:
         tokenizer: changed in place.
-        always: whether to end texts even then.
+        always: whether to end texts by EOS even then.
 
     Returns:
         Whether it does so now; not if it has no EOS, or is implemented in Python.
@@ -112,9 +129,14 @@ def end_texts(tokenizer: Any, always: bool = False) -> bool:
     backend, end = getattr(tokenizer, "backend_tokenizer", None), tokenizer.eos_token
     if backend is None or end is None:
         return False
+    is_ended = always or tokenizer.pad_token_id != tokenizer.eos_token_id
+    if not is_ended:
+        vocabulary, most = tokenizer.get_vocab(), max(tokenizer.vocab_size, tokenizer.eos_token_id + 1)
+        # what has a larger number may have no row in the embedding
+        others = [name for name in _USUAL_ENDS if tokenizer.pad_token_id != vocabulary.get(name, most) < most]
+        is_ended, end = bool(others), next(iter(others), end)
     plain, full = tokenizer("a", add_special_tokens=False)["input_ids"], tokenizer("a")["input_ids"]
     lead = tokenizer.convert_ids_to_tokens(full[: len(full) - len(plain)])
-    is_ended = always or tokenizer.pad_token_id != tokenizer.eos_token_id
     last = [f"{end}:0"] if is_ended else []
     text = [*(f"{token}:0" for token in lead), "$A:0"]
     ids = {token: tokenizer.convert_tokens_to_ids(token) for token in (*lead, end)}

@@ -36,7 +36,8 @@ from burnish.templates import yaml_text
 RECIPE_SUFFIXES = (".yaml", ".yml")
 _MODELS = ("model.name", "start.path")
 PATHS = ("data.path", "data.validation", "data.test", *_MODELS, "evaluate.general")
-"""Options that name a file or folder."""
+"""Options that name a file or folder to read."""
+_FILES = (*PATHS, "runs")
 NO_PATHS = {"data.test": (NONE,), "model.name": (AUTO, *BUNDLED_MODELS), "evaluate.general": (AUTO, BUNDLED, NONE)}
 """Values with a meaning of their own, even where a file of that name exists."""
 _FILE_PATTERN = re.compile(
@@ -247,7 +248,7 @@ def _extra_check(name: str, value: Any) -> Check | None:
     """The check that a value fails although pydantic accepts it: `true` as the number 1, infinity as a number, and text
     that no file can have as its name.
     """
-    if name in PATHS and isinstance(value, str) and not _can_be_path(value):
+    if name in _FILES and isinstance(value, str) and not _can_be_path(value):
         return Check.RANGE
     field = options().get(name)
     if isinstance(value, bool) and field is not None and not takes_bool(field):
@@ -308,7 +309,7 @@ def _entry(given: Source, name: str) -> Given:
 def _wrong_value(name: str, entry: Given, check: Check) -> Problem:
     where = f" ({entry.written})" if entry.written else ""
     takes = expected(options()[name])
-    if name in PATHS and isinstance(entry.value, str) and not _can_be_path(entry.value):
+    if name in _FILES and isinstance(entry.value, str) and not _can_be_path(entry.value):
         takes = _path_taken(entry.value)
     if isinstance(entry.value, int) and entry.value > LARGEST and "2^" not in takes:
         takes += ", and at most 2^53"

@@ -103,7 +103,7 @@ def fused(bench: Bench) -> RuleLine:
     """Fast kernels have the same gradients as the libraries' own.
 
     With less than fp32, both round, in other places. Then both are compared with fp32, and the fast kernels may be off
-    by as much as the libraries' own.
+    by twice as much as the libraries' own.
     """
     rule = "fused = reference"
     if bench.recipe.model.kernels != "fast":
@@ -117,7 +117,7 @@ def fused(bench: Bench) -> RuleLine:
     reference, own, fast = (gradients_of(one.trainer, bench.padded(one)) for one in (exact, plain, bench.subject))
     rounding = reference.difference(own)
     why = f"{compared} in fp32, from which `plain` in {precision} is off by {rounding:.1e}; {WHY[precision]}"
-    return RuleLine(rule, reference.difference(fast), max(TOLERANCES[precision], rounding), why)
+    return RuleLine(rule, reference.difference(fast), max(TOLERANCES[precision], 2 * rounding), why)
 
 
 def recomputed(bench: Bench) -> RuleLine:

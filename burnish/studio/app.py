@@ -60,6 +60,8 @@ def make_app(project: Project, access: Access) -> ASGIApp:
     _add_files(app, project, access)
     _add_pages(project)
     ui.add_head_html(_HEAD, shared=True)
+    # Quasar's bar at the top of the page, shown during any request, has no name that a screen reader could say
+    nicegui_app.config.quasar_config["loadingBar"]["skipHijack"] = True
     ui.run_with(
         app,
         title="Burnish studio",

@@ -138,6 +138,21 @@ def test_pairs_on_a_decoder(tmp_path: Path) -> None:
     check(client, [{"premise": "the film was dull", "hypothesis": "It was good."}])
 
 
+@pytest.mark.parametrize("pad", ["<|im_end|>", pytest.param("<|pad|>", marks=pytest.mark.slow)])
+def test_a_decoder_whose_config_pads_with_eos_labels_all_the_same(pad: str, tmp_path: Path) -> None:
+    """Beside an adapter other programs load the config of the base, and the last token before its padding counts."""
+    tokenizer: Any = make_tokenizer()
+    tokenizer.pad_token = pad
+    model = save_model(tmp_path / "model", make_network("llama", pad_token_id=tokenizer.eos_token_id), tokenizer)
+    client = trained("classify", model, "lora", tmp_path)
+    check(client, ASKED["classify"])
+    network, tokenizer = client.network(), AutoTokenizer.from_pretrained(str(client.result))
+    read = tokenizer(ASKED["classify"], padding=True, return_tensors="pt", return_token_type_ids=False)
+    assert bool((read["attention_mask"] == 0).any())
+    found = [client.labels[number] for number in network(**read).logits.argmax(-1).tolist()]
+    assert found == [client.expected(one) for one in ASKED["classify"]]
+
+
 @pytest.mark.parametrize("method", ["qlora", *(pytest.param(m, marks=pytest.mark.slow) for m in HALF)])
 def test_in_half_precision_and_in_few_bits(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # answers of a tiny model turn on the last bit of bf16, so they are compared with the same operations

@@ -44,6 +44,7 @@ _DELAYS = (0.0, 3.0)
 """Seconds until an agent ends the others; the longer one leaves them time to find out themselves."""
 _OTHER_WORLD = 1 / 4
 """How often another number of processes continues a run."""
+_STEP = re.compile(r"/step-\d+/")
 
 VICTIMS = {
     "replicas": Training("chat", "lora", "Llama", {"train.max_steps": 12}),
@@ -184,9 +185,11 @@ class Attack:
     def stop(self, tally: Tally, number: signal.Signals) -> None:
         """A signal to all processes at a random moment."""
         moment = self.source.uniform(0.0, self.seconds)
-        self._lose(tally, f"{number.name} after {moment:.2f} s", lambda launch: launch.send(number), moment)
+        self._lose(tally, f"{number.name} after {moment:.2f} s", lambda launch: launch.send(number), moment, True)
 
-    def _lose(self, tally: Tally, what: str, strike: Callable[[Launch], None], moment: float) -> None:
+    def _lose(
+        self, tally: Tally, what: str, strike: Callable[[Launch], None], moment: float, saves: bool = False
+    ) -> None:
         folder = self.fresh()
         launch, begun = Launch(self.words, [folder] * WORLD), time.monotonic()
         if launch.has_ended(moment):  # sooner than the undisturbed one
@@ -195,7 +198,7 @@ class Attack:
             return
         strike(launch)
         ended, seconds = launch.end(self.source.choice(_DELAYS))
-        self._account(tally, what, folder, ended, seconds)
+        self._account(tally, what, folder, ended, seconds, saves=saves)
 
     def fail(self, tally: Tally, what: str, before: Before, expected: str) -> None:
         """Something fails in the last process, which must say so.
@@ -237,9 +240,26 @@ class Attack:
             tally.faults.append("other rows: a run has begun")
 
     def _account(
-        self, tally: Tally, what: str, folder: Path, ended: Sequence[Ended], seconds: float, is_close: bool = False
+        self,
+        tally: Tally,
+        what: str,
+        folder: Path,
+        ended: Sequence[Ended],
+        seconds: float,
+        is_close: bool = False,
+        saves: bool = False,
     ) -> None:
-        """Inspects what is left, and lets it continue."""
+        """Inspects what is left, and lets it continue.
+
+        Args:
+            tally: of this kind.
+            what: was lost.
+            folder: of the run.
+            ended: its processes.
+            seconds: that they took to end.
+            is_close: whether it was continued in other micro-batches, so that weights differ by rounding.
+            saves: whether it has saved where it was stopped, which an undisturbed run does not.
+        """
         tally.losses += 1
         tally.slowest = max(tally.slowest, seconds)
         faults = [*_faults_of(ended), *_broken(folder / RUN)]
@@ -247,7 +267,10 @@ class Attack:
         tally.others += world != WORLD
         faults += self.go_on(folder, world, tally)
         found = _by_tensor(contents(folder / "runs")) if (folder / "runs").is_dir() else {}
-        faults += differences(found, self.expected) if world == WORLD and not is_close else self._far(found)
+        if world != WORLD or is_close:
+            faults += self._far(found)
+        else:
+            faults += differences(*_without_stops(found, self.expected) if saves else (found, self.expected))
         faults += [f"{path.relative_to(folder)} is left over" for path in folder.rglob(".writing-*")]
         tally.faults += [f"{what}: {fault}" for fault in faults]
         shutil.rmtree(folder)
@@ -291,6 +314,23 @@ def _by_tensor(found: dict[str, Any]) -> dict[str, Any]:
         whole.extend((key, tensor.tolist()) for key, tensor in load(found[name]).items())
         whole.sort(key=str)
     return kept
+
+
+def _without_stops(found: dict[str, Any], expected: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Both without checkpoints of steps that only one of them has: that of a stop takes the place of an older one.
+
+    The newest is that of the last step, so it is compared.
+    """
+    steps = [{match[0] for name in one if (match := _STEP.search(name))} for one in (found, expected)]
+    last = max(steps[1])
+    shared = (steps[0] & steps[1]) | {last}
+
+    def is_kept(name: str) -> bool:
+        match = _STEP.search(name)
+        return match is None or match[0] in shared
+
+    first, second = ({name: one[name] for name in one if is_kept(name)} for one in (found, expected))
+    return first, second
 
 
 def _faults_of(ended: Sequence[Ended]) -> list[str]:

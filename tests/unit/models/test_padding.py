@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from tokenizers import Tokenizer
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, BertConfig, LlamaConfig, PreTrainedTokenizerFast
 
 from burnish.errors import ModelError
-from burnish.models.tokenizer import check_vocabulary, ensure_pad_token, missing_rows
+from burnish.models.tokenizer import check_vocabulary, end_texts, ensure_pad_token, missing_rows, pad_of_classifier
 from tests.snapshots import check_text
 from tests.tiny_models import make_tokenizer
 
@@ -134,3 +134,30 @@ def test_the_new_pad_token_is_saved_with_the_tokenizer(tmp_path: Path) -> None:
     ensure_pad_token(tokenizer, size + 5)
     tokenizer.save_pretrained(tmp_path)
     assert AutoTokenizer.from_pretrained(tmp_path).pad_token_id == size
+
+
+def test_a_decoder_that_labels_keeps_the_pad_token_of_its_config() -> None:
+    tokenizer: Any = make_tokenizer()
+    config = LlamaConfig(pad_token_id=tokenizer.eos_token_id)
+    assert pad_of_classifier(config, "AutoModelForCausalLM") is None
+    assert pad_of_classifier(BertConfig(architectures=["BertModel"]), "AutoModelForSequenceClassification") is None
+    fixed = pad_of_classifier(config, "AutoModelForSequenceClassification")
+    assert ensure_pad_token(tokenizer, len(tokenizer), fixed) == []
+    assert tokenizer.pad_token == tokenizer.eos_token
+    assert ensure_pad_token(tokenizer, len(tokenizer), -1) != [], "it has no row"
+
+
+@pytest.mark.parametrize(("added", "last"), [([], "a"), (["</s>"], "a"), (["<|endoftext|>", "</s>"], "<|endoftext|>")])
+def test_where_eos_pads_a_text_ends_in_another_token_that_ends_texts(added: list[str], last: str) -> None:
+    """Of those with a row in the embedding: the second has none."""
+    text = make_tokenizer().backend_tokenizer.to_str()
+    for number, name in enumerate(added[:-1]):
+        text = text.replace(("<|pad|>", "<|im_start|>")[number], name)
+    tokenizer: Any = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(text), eos_token="<|im_end|>", pad_token="<|im_end|>"
+    )
+    tokenizer.add_special_tokens({"extra_special_tokens": added})
+    assert end_texts(tokenizer)
+    assert tokenizer.convert_ids_to_tokens(tokenizer("a")["input_ids"])[-1] == last
+    assert end_texts(tokenizer, always=True)
+    assert tokenizer.convert_ids_to_tokens(tokenizer("a")["input_ids"])[-1] == "<|im_end|>"

@@ -48,6 +48,7 @@ CASES = {
     "a path of 300 letters": f"data: {{path: {'a' * 300}}}\n",
     "a path of many folders": f"data: {{path: x.jsonl}}\nmodel: {{name: {'a/' * 5000}}}\n",
     "a null byte in a path": 'data: {path: "a\\0b"}\n',
+    "a null byte in the folder of runs": 'runs: "a\\0b"\n',
     "a null byte": "\0",
     "two documents": "seed: 1\n---\nseed: 2\n",
 }
