@@ -146,13 +146,20 @@ def test_what_is_lost_is_started_again_and_the_run_goes_on(
     folder = RunFolder(here / "runs" / "made")
     wait_for_step(nodes[0], folder, 10)
     processes = ranks_of(nodes[1])
+    for process in processes:
+        process.suspend()  # without its agent, it would otherwise come to the end of this short run
     if lost != "process":
         nodes[1].kill()
-        nodes[1].communicate()
-        nodes[1:] = torchrun([here], command, RESTARTS, port, of=2)
+        nodes[1].wait()  # its process still has its pipes
     if lost != "agent":
         for process in processes:
             process.kill()
+    if lost != "process":
+        nodes[1:] = torchrun([here], command, RESTARTS, port, of=2)
+    if lost == "agent":
+        wait_until(lambda: bool(ranks_of(nodes[1])))
+        for process in processes:
+            process.resume()
     outputs = [node.communicate(timeout=_PATIENCE_SECONDS) for node in nodes]
     assert [node.returncode for node in nodes] == [0, 0], outputs
     assert result_bytes(folder.path) == result_bytes(here / "runs" / "straight")
@@ -263,7 +270,8 @@ def free_port() -> int:
 def torchrun(
     folders: list[Path], command: str, options: str = "", port: int | None = None, of: int | None = None
 ) -> list[subprocess.Popen[str]]:
-    """One agent with a process for each folder, as on several machines.
+    """One agent with a process for each folder, as on several machines. The first is where they meet: without it, the
+    others cannot go on.
 
     Args:
         folders: their working directories.
@@ -274,10 +282,11 @@ def torchrun(
     """
     port = port or free_port()
     number = of or len(folders)
-    agent = f"-m torch.distributed.run --nnodes {number} --nproc-per-node 1 --rdzv-backend c10d --rdzv-id made"
-    line = f"{agent} --rdzv-endpoint localhost:{port} --local-addr localhost {options} -m burnish {command}"
-    return [
-        subprocess.Popen(
+    agents = f"-m torch.distributed.run --nnodes {number} --nproc-per-node 1 --rdzv-backend c10d --rdzv-id made"
+    line = f"{agents} --rdzv-endpoint localhost:{port} --local-addr localhost {options} -m burnish {command}"
+    started = []
+    for folder in folders:
+        agent = subprocess.Popen(
             [sys.executable, *shlex.split(line)],
             cwd=folder,
             # as the launch files have it: without it, torchrun cannot take in an agent that was started again
@@ -287,8 +296,15 @@ def torchrun(
             stderr=subprocess.PIPE,
             text=True,
         )
-        for folder in folders
-    ]
+        started.append(agent)
+        wait_until(lambda: is_open(port))
+    return started
+
+
+def is_open(port: int) -> bool:
+    """Whether something on this machine listens there."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("localhost", port)) == 0
 
 
 def ranks_of(child: subprocess.Popen[str]) -> list[psutil.Process]:
@@ -304,10 +320,19 @@ def steps(folder: RunFolder) -> int:
 
 def wait_for_step(child: subprocess.Popen[str], folder: RunFolder, step: int) -> None:
     """Waits until a step is done, while the child lives."""
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while steps(folder) < step:
+
+    def is_done() -> bool:
         assert child.poll() is None, child.communicate()
-        assert time.monotonic() < deadline, "the child is stuck"
+        return steps(folder) >= step
+
+    wait_until(is_done)
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    """Waits until something is so."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not is_so():
+        assert time.monotonic() < deadline, "it does not come to be so"
         time.sleep(0.02)
 
 
