@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from burnish.data.chat.learned import LEARNED, USED, messages_in
+from burnish.data.chat.messages import LEARNED, USED, messages_in
 from burnish.data.chat.roles import find_role, role_name
 from burnish.data.chat.tools import are_tools
 from burnish.data.rows.patterns import BY_NAME, THOUGHT

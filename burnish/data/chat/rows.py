@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from burnish.data.chat.dialogues import are_named, are_turns, as_messages
-from burnish.data.chat.learned import is_learned
-from burnish.data.chat.messages import Message, cell_text, is_message_list, read_message, with_results, with_thoughts
-from burnish.data.chat.roles import NO_ROLES, by_role
+from burnish.data.chat.messages import (
+    Message,
+    cell_text,
+    is_learned,
+    is_message_list,
+    read_message,
+    with_results,
+    with_thoughts,
+)
+from burnish.data.chat.roles import NO_ROLES, are_named, are_turns, as_messages, by_role
 from burnish.data.chat.tools import tools_inside, tools_of
 from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.patterns import CONTEXT, DIALOGUES, HISTORY, SYSTEM, THOUGHT

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from burnish.data.files.features import Features, converters
-from burnish.data.files.json_groups import LABEL, TEXT, Grouping, are_texts_by_label, grouping, names_of_members
+from burnish.data.files.json_groups import (
+    LABEL,
+    TEXT,
+    Grouping,
+    are_texts_by_label,
+    grouping,
+    grouping_of_members,
+    names_of_members,
+)
 from burnish.data.files.json_layouts import (
     features_beside,
     is_in_pieces,
@@ -271,6 +279,12 @@ def _found_in_object(document: Document, start: int, value: dict[str, Any], repe
         return _Reading(questions(document, start, value))
     if is_row(value):
         return _Reading(iter([(start, repeated or value)]))
+    for keys, held in ((), value), *(((key,), inner) for key, inner in value.items()):
+        if isinstance(held, dict) and (groups := grouping_of_members(held)) is not None:
+            at, _ = _inside(document, start, value, keys)
+            named = ((at, {groups.label: key, **inner}) for key, at, inner, _ in document.members(at))
+            said = groups.remark(document.file, f"{_path(keys)}[]").removeprefix("has ")
+            return _Reading(_of_groups(document, named, groups), (f"has intents by name, and {said}",))
     if (table := table_of(value)) is not None:
         (rows, remark), twice = table, [repeated] if repeated else []
         return _Reading(iter([(start, row) for row in (*rows, *twice)]), (f"is read {remark}",), has_places=False)
@@ -335,10 +349,15 @@ def found_in_list(document: Document, start: int, keys: Sequence[str] = ()) -> _
     """
     sample = [value for _, value, _ in islice(document.items(start), SAMPLE)]
     if (groups := grouping(sample)) is not None:
-        path = "".join(f".{key if key.isidentifier() else json.dumps(key)}" for key in keys)
-        return _Reading(_of_groups(document, start, groups), (groups.remark(document.file, path or "."),))
+        values = ((at, value) for at, value, _ in document.items(start))
+        return _Reading(_of_groups(document, values, groups), (groups.remark(document.file, f"{_path(keys)}[]"),))
     form = unnamed(sample, *keys[-1:])
     return _Reading(_of_items(document, start, form), (form.remark,) if form else ())
+
+
+def _path(keys: Sequence[str]) -> str:
+    """Keys as jq has them."""
+    return "".join(f".{key if key.isidentifier() else json.dumps(key)}" for key in keys) or "."
 
 
 def _of_items(document: Document, start: int, form: Unnamed | None) -> Iterator[Found]:
@@ -356,8 +375,9 @@ def _of_items(document: Document, start: int, form: Unnamed | None) -> Iterator[
             yield at, form.row(value)
 
 
-def _of_groups(document: Document, start: int, groups: Grouping) -> Iterator[Found]:
-    for at, value, _ in document.items(start):
+def _of_groups(document: Document, values: Iterable[tuple[int, Any]], groups: Grouping) -> Iterator[Found]:
+    """The rows of objects that hold several each, with the place of each object."""
+    for at, value in values:
         texts = document.repeated or groups.texts_of(value)
         if isinstance(texts, str):
             yield at, texts

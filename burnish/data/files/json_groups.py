@@ -2,6 +2,7 @@
 
 {"tag": "greeting", "patterns": ["Hi", "Hello"], "responses": [...]}     an intent of a chatbot
 {"intent": "greet", "examples": "- hi\\n- I am in [Rome](city)"}          an intent of Rasa
+{"greet": {"examples": ["Hi", "Hello"]}, "bye": {...}}                   intents by name
 {"positive": ["a fine film", ...], "negative": [...]}                    texts by label
 {"a fine film": "positive", "a dull film": "negative", ...}              texts with their labels
 """
@@ -27,6 +28,8 @@ _SURE, _OTHERS = (
     ("text", "texts", "questions", "queries", "sentences", "inputs"),
 )
 """Keys of these texts; the latter only beside a `tag` or an `intent`, since a label may as well be that of all."""
+TEXT_KEYS = tuple(f'"{key}"'.encode() for key in (*_SURE, *_OTHERS))
+"""One of them is in the JSON text of every object with several texts."""
 _INTENTS = ("tag", "intent")
 _ANSWERS = ("responses", "answers")
 _MOST = 0.9
@@ -49,18 +52,19 @@ class Grouping:
     has_entities: bool = False
     """Whether entities are marked in the texts, as Rasa has them."""
 
-    def remark(self, file: str, path: str) -> str:
+    def remark(self, file: str, items: str = "") -> str:
         """How the rows were made, as a phrase after the name of the file.
 
         Args:
             file: the document.
-            path: of the list in it, as jq has it.
+            items: what selects each object in it, as jq has it; empty for JSON Lines.
         """
+        each = f"{items} | " if items else ""
         said = f"has several `{self.texts}` for each `{self.label}`, their `{LABEL}`"
         if not self.answers:
             return said
         return (
-            f"{said}; to learn the first of the `{self.answers}` as an answer instead: `jq -c '{path}[] | "
+            f"{said}; to learn the first of the `{self.answers}` as an answer instead: `jq -c '{each}"
             f".{self.answers}[0] as $a | .{self.texts}[] | {{prompt: ., completion: $a}}' {quoted(file)} > OUT.jsonl`"
         )
 
@@ -69,6 +73,11 @@ class Grouping:
         if not isinstance(value, dict) or not isinstance(value.get(self.label), str):
             return f"there is no `{self.label}`"
         return texts_in(value.get(self.texts)) or f"`{value[self.label]}` has no `{self.texts}`"
+
+    def rows(self, value: dict[str, Any]) -> list[dict[str, Any] | str]:
+        """The row of each text of an object; what is wrong where there is none."""
+        texts = self.texts_of(value)
+        return [texts] if isinstance(texts, str) else [self.row(value, text) for text in texts]
 
     def row(self, value: Mapping[str, Any], text: Any) -> dict[str, Any] | str:
         """The row of one text of an object, with all else that the object has, or why it is none."""
@@ -122,6 +131,14 @@ def grouping(sample: Sequence[Any]) -> Grouping | None:
             is_rasa = all(isinstance(value.get(name), str) for value in items if label in value)
             return Grouping(label, name, answers, is_rasa and any(_ENTITY.search(text) for text in texts))
     return None
+
+
+def grouping_of_members(value: Mapping[str, Any]) -> Grouping | None:
+    """The same for an object whose keys are the names of intents, and whose values hold the texts of each."""
+    inner = list(value.values())
+    if len(inner) < 2 or not all(isinstance(one, dict) and not {*_LABELS} & one.keys() for one in inner):
+        return None
+    return grouping([{_INTENTS[1]: key, **one} for key, one in value.items()])
 
 
 def _texts(value: Mapping[str, Any], label: str, name: str) -> list[str] | None:

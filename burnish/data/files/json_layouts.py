@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -15,17 +16,35 @@ _ANSWERS = {"choices": "label", "rating": "rating", "number": "score", "textarea
 """Kinds of answers in Label Studio, and the column of each where it is the only question."""
 NUMBER = "row_idx"
 """The key of a row's number where the hub's viewer wrote it; the row is inside."""
+_HITS = ("_index", "_source")
+"""Keys of a hit of Elasticsearch; the row is below the latter."""
+_TAG = re.compile(r"O|[BIESLUM]-\S+|[A-Z]{2,12}\$?|[^\w\s]{1,3}")
+"""A tag of an entity, or a part of speech."""
+
+
+def is_plain(value: Mapping[str, Any]) -> bool:
+    """Whether `row_of` would leave an object as it is, certainly."""
+    if NUMBER in value or "data" in value or _HITS[1] in value:
+        return False
+    return not any(type(cell) is list and cell and type(cell[0]) is list for cell in value.values())
 
 
 def row_of(value: Any) -> dict[str, Any] | None:
-    """The row that a JSON value is, or None: an object, also within one that numbers it as the hub's viewer does, or a
-    text with its entities or categories as spaCy writes them, a text in pieces as SNIPS has it, or a list of messages.
+    """The row that a JSON value is, or None: an object, also within one that numbers it as the hub's viewer does, or in
+    a hit of Elasticsearch, or a text with its entities or categories as spaCy writes them, a text in pieces as SNIPS
+    has it, a list of messages, or a list of words with their tags.
     """
     if isinstance(value, dict):
-        inner = value.get("row")
-        if NUMBER in value and isinstance(inner, dict):
+        if NUMBER in value and isinstance(inner := value.get("row"), dict):
             return inner
+        if _HITS[0] in value and isinstance(inner := value.get(_HITS[1]), dict):
+            return {key: cell for key, cell in value.items() if key != _HITS[1]} | inner
+        tagged = [key for key, cell in value.items() if are_tagged_words(cell)]
+        if len(tagged) == 1 and "tags" not in value:
+            return {key: cell for key, cell in value.items() if key != tagged[0]} | _sentence(value[tagged[0]])
         return _joined(value) if is_in_pieces(value) else _chosen(value)
+    if are_tagged_words(value):
+        return _sentence(value)
     if isinstance(value, list) and len(value) > 1 and all(map(_is_message, value)):
         return {"messages": value}
     if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], dict):
@@ -33,6 +52,23 @@ def row_of(value: Any) -> dict[str, Any] | None:
             return {"text": value[0], "label": value[1][_CATS]}
         return {"text": value[0], **value[1]} if _ENTITIES in value[1] else None
     return None
+
+
+def are_tagged_words(value: Any) -> bool:
+    """Whether a value is a list of words, each in a list with its tag, or with several of which the last is one."""
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(cells, list) and len(cells) == len(value[0]) > 1 for cells in value)
+        and all(isinstance(cell, str) and cell and not any(map(str.isspace, cell)) for cells in value for cell in cells)
+        and all(_TAG.fullmatch(cells[-1]) for cells in value)
+    )
+
+
+def _sentence(value: list[list[str]]) -> dict[str, Any]:
+    """Words with their tags as a row; what is between word and tag has the number of its column."""
+    words, *others, tags = (list(column) for column in zip(*value, strict=True))
+    return {"tokens": words, "tags": tags, **{f"column {place}": cells for place, cells in enumerate(others, start=2)}}
 
 
 def is_in_pieces(value: Any) -> bool:

@@ -15,7 +15,8 @@ from burnish.data.files.arrow import read_arrow, read_parquet
 from burnish.data.files.conll import SUFFIXES as CONLL_SUFFIXES
 from burnish.data.files.conll import begins_with_comment, looks_like_conll, read_conll
 from burnish.data.files.json_documents import read_json
-from burnish.data.files.json_layouts import NUMBER, row_of
+from burnish.data.files.json_groups import TEXT_KEYS, Grouping, grouping
+from burnish.data.files.json_layouts import is_plain, row_of
 from burnish.data.files.lines import byte_lines, describe_decode_error, describe_encoding, read_text
 from burnish.data.files.marked_lines import read_marked
 from burnish.data.files.opening import is_compressed, without_compression
@@ -121,6 +122,8 @@ class JsonLines:
     """A sentence about how the file was read."""
     form: Unnamed | None = None
     """How lines are read that are no objects."""
+    groups: Grouping | None = None
+    """How objects are read that hold several rows each."""
 
     def rows(self) -> Iterator[Row | Rejected]:
         """Parses one JSON object per line; blank lines are skipped."""
@@ -128,8 +131,9 @@ class JsonLines:
             if line.isspace():
                 continue
             for found in _objects_in(line, self.form):
-                is_row = isinstance(found, dict)
-                yield Row(found, self.file, number, self.note) if is_row else Rejected(self.file, number, found)
+                for row in [found] if self.groups is None or isinstance(found, str) else self.groups.rows(found):
+                    is_row = isinstance(row, dict)
+                    yield Row(row, self.file, number, self.note) if is_row else Rejected(self.file, number, row)
 
 
 def _objects_in(line: bytes, form: Unnamed | None) -> list[dict[str, Any] | str]:
@@ -153,7 +157,7 @@ def json_lines(path: Path, count: int) -> Iterator[JsonLines]:
     Raises:
         DataError: the file cannot be read, or is a JSON document.
     """
-    numbered, remarks, form = byte_lines(path), [describe_encoding(path)], None
+    numbered, remarks, form, groups = byte_lines(path), [describe_encoding(path)], None, None
     while block := list(islice(numbered, count)):
         first, line = block[0]
         if first == 1 and line.strip() == b"[":
@@ -173,7 +177,9 @@ def json_lines(path: Path, count: int) -> Iterator[JsonLines]:
             remarks.append(form.remark)
             if form.has_header:
                 lines[next(number for number, line in enumerate(lines) if not line.isspace())] = b"\n"
-        yield JsonLines(str(path), first, lines, note_on(path.name, remarks), form)
+        if first == 1 and (groups := _groups_of(lines)) is not None:
+            remarks.append(groups.remark(str(path)))
+        yield JsonLines(str(path), first, lines, note_on(path.name, remarks), form, groups)
 
 
 def _form_of(lines: Sequence[bytes]) -> Unnamed | None:
@@ -182,6 +188,14 @@ def _form_of(lines: Sequence[bytes]) -> Unnamed | None:
     if not filled or not filled[0].lstrip().startswith((b"[", b'"')):
         return None
     return unnamed([value for line in filled if (value := _value_of(line)) is not None])
+
+
+def _groups_of(lines: Sequence[bytes]) -> Grouping | None:
+    """How the objects of a file are read if each holds several rows, from the first of them."""
+    filled = [line for line in lines if not line.isspace()][:_BLOCK_LINES]
+    if not filled or not any(name in filled[0] for name in TEXT_KEYS):
+        return None
+    return grouping([value for line in filled if (value := _value_of(line)) is not None])
 
 
 def _value_of(line: bytes) -> Any:
@@ -222,8 +236,7 @@ def parse_line(line: bytes, form: Unnamed | None = None) -> dict[str, Any] | str
         return "the JSON is nested too deeply"
     except ValueError as error:
         return f"invalid JSON: {error}"
-    is_plain = isinstance(values, dict) and NUMBER not in values and "data" not in values
-    row = values if is_plain else row_of(values)
+    row = values if isinstance(values, dict) and is_plain(values) else row_of(values)
     if row is None and form is not None:
         return form.row(values)
     return f"expected a JSON object, not {json_kind(values)}" if row is None else row

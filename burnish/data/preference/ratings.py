@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from burnish.data.chat.accepted import settle_answers, settle_questions
-from burnish.data.chat.learned import USED, WEIGHTS
+from burnish.data.chat.messages import USED, WEIGHTS
 from burnish.data.chat.questions import (
     answers_in,
     ask_about_choices,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from burnish.data.chat.dialogues import are_turns
+from burnish.data.chat.roles import are_turns
 from burnish.data.rows.mapping import WRITTEN
 from burnish.data.rows.pairs import RESULT, SOURCE, is_text_pair
 from burnish.data.rows.pattern import Pattern
@@ -35,13 +35,18 @@ from burnish.data.tags.listed import is_scheme_tag, words_in
 def has_word_tags(values: Mapping[str, Any]) -> bool:
     """Whether words and tags are lists, or as many as each other in texts; of a running text all tags are those of a
     scheme, such as `B-PER` and `O`."""
-    (name, words), (_, tags) = pick(values, WORDS), pick(values, TAGS)
+    (name, words), (tags_name, tags) = pick(values, WORDS), pick(values, TAGS)
     words, tags = as_list(words), as_list(tags)
     if isinstance(words, list) and isinstance(tags, list):
-        return True
+        # a column of this name may as well hold spans of words
+        return tags_name not in WORD_SPAN_COLUMNS or 0 < len(words) == len(tags) == sum(map(_is_text, tags))
     found, named = words_in(words), words_in(tags)
     is_even = 0 < len(found) == len(named)
     return is_even and (name in ONLY_WORDS or (all(map(is_scheme_tag, named)) and any("-" in tag for tag in named)))
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
 
 
 def has_word_spans(values: Mapping[str, Any]) -> bool:
@@ -106,7 +111,7 @@ RATING = (
 )  # fmt: skip
 FIRST = ("sentence1", "premise", "text1", "text_a", "question1", "question", "text")
 SECOND = ("sentence2", "hypothesis", "text2", "text_b", "question2", "text_pair", "sentence")
-TAGS = ("tags", "ner_tags", "labels", "pos_tags", "chunk_tags", "word_labels", "bio_tags", "iob_tags")
+TAGS = ("tags", "ner_tags", "labels", "pos_tags", "chunk_tags", "word_labels", "bio_tags", "iob_tags", "ner")
 ONLY_WORDS = ("tokens", "words")
 WORDS = (*ONLY_WORDS, "text", "sentence")
 """Columns with the words of a sentence; the last ones only beside tags of a scheme for each of them."""

@@ -169,7 +169,7 @@ def detect_shape(
         (*notes, *first.notes, *settled.notes),
         readings,
         (*first.choices, *settled.choices),
-        load_function("burnish.data.chat.learned:unused_keys")(renamed, main.names),
+        load_function("burnish.data.chat.messages:unused_keys")(renamed, main.names),
     )
 
 

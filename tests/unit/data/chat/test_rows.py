@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from burnish.data.chat.learned import unused_keys
-from burnish.data.chat.messages import part_kind, read_content, read_message
+from burnish.data.chat.messages import part_kind, read_content, read_message, unused_keys
 from burnish.data.chat.questions import ask_about_marks
 from burnish.data.chat.rows import MOST_MESSAGES, answer_record, conversation_record, read_messages, with_system
 from burnish.data.chat.tools import read_tools

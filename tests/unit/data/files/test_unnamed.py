@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from burnish.data.files.json_layouts import row_of
 from burnish.data.files.readers import read_rows
 from burnish.data.rows.dataset import load_records
 from burnish.data.rows.row import Rejected, Row
@@ -135,6 +136,20 @@ WRAPPED = {
             for one in LABELS
         ]
     },
+    "intents by name": {
+        one: {"patterns": [text for text, label in LABELLED if label == one], "responses": ["Ok."]} for one in LABELS
+    },
+    "intents by name below a key": {
+        "version": 2,
+        "intents": {one: {"examples": [text for text, label in LABELLED if label == one]} for one in LABELS},
+    },
+    "search of Elasticsearch": {
+        "took": 3,
+        "hits": {
+            "total": {"value": 24},
+            "hits": [{"_index": "i", "_source": {"text": a, "label": b}} for a, b in LABELLED],
+        },
+    },
     "below labels": {
         one: [text for text, label in LABELLED if label == one][number:] for number, one in enumerate(LABELS)
     },
@@ -153,6 +168,61 @@ def test_each_form_gives_the_labelled_texts_and_says_how(write, form):
 
 def test_answers_of_intents_are_named_as_unused(write):
     assert records(write("a.json", json.dumps(WRAPPED["intents"]))).ignored_columns == ("responses",)
+
+
+def test_intents_in_lines_are_read_as_those_in_a_list(write):
+    lines = [*WRAPPED["intents"]["intents"], {"tag": "none", "patterns": []}]
+    path = write("a.jsonl", "\n".join(map(json.dumps, lines)))
+    assert [(row["text"], row["label"]) for row in values(path)] == sorted(
+        map(tuple, LABELLED), key=lambda pair: LABELS.index(pair[1])
+    )
+    assert [(row.line, row.reason) for row in rejected(path)] == [(3, "`none` has no `patterns`")]
+    note = next(row.note for row in read_rows(path) if isinstance(row, Row))
+    assert "`jq -c '.responses[0] as $a | .patterns[] |" in note
+
+
+def test_what_a_hit_of_elasticsearch_says_of_itself_stays_a_column(write):
+    hits = [{"_index": "i", "_id": str(n), "_source": {"text": a, "label": b}} for n, (a, b) in enumerate(LABELLED)]
+    found = records(write("a.jsonl", "\n".join(map(json.dumps, hits))))
+    assert found.shape.name == "labelled-text"
+    assert found.ignored_columns == ("_id", "_index")
+
+
+SENTENCES = [
+    [["Anna", "B-PER"], ["is", "O"], ["in", "O"], ["Rome", "B-LOC"], *[[".", "O"]] * (n % 3)] for n in range(9)
+]
+TAGGED = [{"tokens": [word for word, _ in one], "tags": [tag for _, tag in one]} for one in SENTENCES]
+
+
+@pytest.mark.parametrize("key", ["", "sentence"])
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+def test_words_beside_their_tags_are_a_sentence(write, name, key):
+    rows = [{"id": n, key: one} if key else one for n, one in enumerate(SENTENCES)]
+    expected = [{**({"id": n} if key else {}), **one} for n, one in enumerate(TAGGED)]
+    path = write(name, text_of(rows, name))
+    assert values(path) == expected
+    assert records(path).shape.name == "tagged"
+
+
+def test_parts_of_speech_between_words_and_tags_are_a_column(write):
+    rows = [[[word, "X", tag] for word, tag in one] for one in SENTENCES]
+    assert values(write("a.json", json.dumps(rows))) == [
+        {**one, "column 2": ["X"] * len(one["tags"])} for one in TAGGED
+    ]
+
+
+TALKS = [[["Hi.", "Hello."], ["Fine?", "Yes."]], [["Hi", "OK"], ["How are you", "FINE"]], [["a", "O"], ["b"]], [[]], []]
+
+
+@pytest.mark.parametrize("value", TALKS, ids=str)
+def test_other_lists_of_lists_are_no_sentences(value):
+    assert row_of(value) is None
+    assert row_of({"talk": value}) == {"talk": value}
+
+
+def test_tags_in_a_column_called_ner(write):
+    rows = [{"tokens": one["tokens"], "ner": one["tags"]} for one in TAGGED]
+    assert records(write("a.jsonl", text_of(rows, "a.jsonl"))).shape.name == "tagged"
 
 
 def test_an_intent_without_texts_and_a_text_that_is_none_are_rejected(write):
