@@ -15,6 +15,7 @@ from burnish.data.files.opening import MOST_TIMES, SMALL_BYTES, open_binary
 from burnish.errors import DataError
 from burnish.runs.atomic import as_disk_error, remove_abandoned, write_folder
 from burnish.system.machine import cache_folder
+from burnish.system.shell import quoted as shell_quoted
 
 SUFFIX = ".zip"
 _HASH_CHARACTERS = 16
@@ -40,7 +41,7 @@ def unpacked(path: Path) -> Path:
             raise DataError(
                 f"`{path}` cannot be unpacked",
                 f"It is incomplete, or packed in a way that is not supported: {reason}.",
-                f"Pack or download it again, or unpack it yourself: `unzip {path}`",
+                f"Pack or download it again, or unpack it yourself: `unzip {shell_quoted(str(path))}`",
             ) from error
     return _within(folder)
 
@@ -97,7 +98,9 @@ def _check(path: Path, entries: Sequence[zipfile.ZipInfo]) -> None:
     if twice is not None:
         raise DataError(f"`{path}` holds `{twice}` twice", "Which one is meant is not clear.", "Pack it again")
     if any(entry.flag_bits & 1 for entry in entries):
-        raise DataError(f"`{path}` needs a password", "Its files are encrypted.", f"Unpack it: `unzip {path}`")
+        raise DataError(
+            f"`{path}` needs a password", "Its files are encrypted.", f"Unpack it: `unzip {shell_quoted(str(path))}`"
+        )
     size, packed = sum(entry.file_size for entry in entries), path.stat().st_size
     if size > SMALL_BYTES and size > MOST_TIMES * packed or len(entries) > _MOST_FILES:
         raise DataError(

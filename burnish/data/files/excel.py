@@ -16,6 +16,7 @@ from burnish.data.files.tables import check_header, names_of_headerless_rows
 from burnish.data.files.worksheet_area import spanned_cells
 from burnish.data.rows.row import Rejected, Row, note_on, quoted
 from burnish.errors import DataError, is_panic
+from burnish.system.shell import quoted as shell_quoted
 
 SUFFIXES = (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods")
 _MANY_CELLS = 4_000_000
@@ -105,7 +106,8 @@ def only_worksheet(path: Path) -> str:
         raise DataError(
             f"`{path}` has {len(names)} worksheets with rows: {quoted(names)}",
             "Which one is meant is not clear.",
-            f"Name it: `burnish train '{path}:{names[0]}'`. Worksheets named train, validation and test are all used",
+            f"Name it: `burnish train {shell_quoted(f'{path}:{names[0]}')}`. Worksheets named train, validation and "
+            "test are all used",
         )
     return names[0]
 

@@ -17,6 +17,7 @@ from burnish.data.files.readers import READERS, data_suffix, is_convertible, uns
 from burnish.data.files.splits import SPLITS, TRAIN, is_shard, plain_stem, split_of, split_within
 from burnish.data.rows.row import did_you_mean, quoted
 from burnish.errors import DataError
+from burnish.system.shell import quoted as shell_quoted
 from burnish.visible import parse_json
 
 Parts = dict[str, list[Any]]
@@ -211,7 +212,7 @@ def _refuse_convertible(folder: Path) -> None:
             raise DataError(
                 f"the folder `{folder}` has no data but the archive `{path.name}`",
                 "An archive is read where it is given itself.",
-                f"Give it: `burnish train {path}`",
+                f"Give it: `burnish train {shell_quoted(str(path))}`",
             )
 
 

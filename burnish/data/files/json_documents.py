@@ -36,6 +36,7 @@ from burnish.data.files.splits import split_of
 from burnish.data.files.unnamed import SAMPLE, Unnamed, is_list_of_cells, unnamed
 from burnish.data.rows.row import Rejected, Row, note_on, quoted
 from burnish.errors import DataError
+from burnish.system.shell import quoted as shell_quoted
 from burnish.visible import RepeatedKey, keyed_once
 
 SPACE = re.compile(r"[ \t\n\r]*")
@@ -132,9 +133,7 @@ class Document:
         if position < len(self.text):
             error = self.broken("there is text after the end of the document", position)
             if self.text[position] == "{":
-                error.fix = (
-                    f"If it holds one object after another: `jq -c . {self.file} > {Path(self.file).stem}.jsonl`"
-                )
+                error.fix = f"If it holds one object after another: `jq -c . {shell_quoted(self.file)} > OUT.jsonl`"
             raise error
 
 
@@ -304,7 +303,7 @@ def _found_in_object(document: Document, start: int, value: dict[str, Any], repe
         raise DataError(
             f"`{document.file}` contains {len(paths)} lists of rows: {quoted(names)}",
             "Which one is meant is not clear.",
-            f"Name it: `burnish train '{document.file}:{names[largest]}'`",
+            f"Name it: `burnish train {shell_quoted(f'{document.file}:{names[largest]}')}`",
         )
     ((at, inner),) = held
     if isinstance(inner, dict):

@@ -24,6 +24,7 @@ from burnish.data.files.tables import read_csv, read_tsv
 from burnish.data.files.unnamed import Unnamed, unnamed
 from burnish.data.rows.row import Rejected, Row, note_on
 from burnish.errors import DataError
+from burnish.system.shell import quoted as shell_quoted
 from burnish.visible import RepeatedKey, keyed_once, parse_json
 
 _JSON_LINES = (".jsonl", ".ndjson", ".jl")
@@ -66,14 +67,14 @@ def unsupported(path: Path) -> DataError:
     """The error for a file whose suffix selects no reader, with the command that converts it if one is known."""
     suffix = _bare_suffix(path)
     if suffix == _DOC_BIN:
-        script = _SPACY.format(name=str(path))
+        script, made = _SPACY.format(name=str(path)), shell_quoted(path.with_suffix(".jsonl").name)
         return DataError(
             f"`{path}` is a file of spaCy's `DocBin`, which only spaCy can read",
             "It holds texts with their annotations in a format of its own.",
-            f'Convert it where spaCy is installed: `python -c "{script}" > {path.with_suffix(".jsonl").name}`',
+            f'Convert it where spaCy is installed: `python -c "{script}" > {made}`',
         )
     if suffix in _ARCHIVES:
-        unpack = f"tar -xf {path}" if suffix.startswith(".t") else f"7z x {path}"
+        unpack = f"{'tar -xf' if suffix.startswith('.t') else '7z x'} {shell_quoted(str(path))}"
         return DataError(
             f"`{path}` is an archive, and only `.zip` is unpacked",
             "What an archive holds is read from a folder.",
@@ -170,7 +171,7 @@ def json_lines(path: Path, count: int) -> Iterator[JsonLines]:
             raise DataError(
                 f"`{path}` has objects over several lines",
                 "Its first line is `{`; a .jsonl file has one object per line.",
-                f"Write each into one line: `jq -c . {path} > {path.stem}-lines.jsonl`",
+                f"Write each into one line: `jq -c . {shell_quoted(str(path))} > OUT.jsonl`",
             )
         lines = [line for _, line in block]
         if first == 1 and (form := _form_of(lines)) is not None:

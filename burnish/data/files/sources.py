@@ -243,7 +243,7 @@ def _in_file(path: Path) -> _Found:
     parts = by_split((name, FilePart(path, name)) for name in names)
     if not parts[TRAIN] or len(names) < 2:
         beside = annotations_beside(path)
-        noted = f"`{path}` is read without its annotations; `burnish train {beside}` learns them."
+        noted = f"`{path}` is read without its annotations; `burnish train {shell_quoted(str(beside))}` learns them."
         return _Found(_only(path), (noted,) if beside else ())
     used = {name for sources in parts.values() for name in (source.part for source in sources)}
     unused = [name for name in names if name not in used]
