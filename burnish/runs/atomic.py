@@ -15,7 +15,7 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,8 @@ def disk_error(path: Path, reason: object) -> DiskError:
 def check_target(path: Path, may_replace: bool = False) -> None:
     """Refuses a place for a file or folder that a user named, before the work for it begins.
 
+    What killed processes left of it goes first, since a place that is refused is not written to.
+
     Args:
         path: that will be written.
         may_replace: whether a file that is there may be written over; a folder never is.
@@ -59,6 +61,8 @@ def check_target(path: Path, may_replace: bool = False) -> None:
     Raises:
         InputError: something is in the way, or the folder that would hold it does not exist.
     """
+    with suppress(OSError):
+        remove_abandoned(path.parent, path.name)
     if path.is_dir() or (path.exists() and not may_replace):
         kind = "is a folder" if may_replace else "already exists"
         raise InputError(f"`{path}` {kind}", "Nothing is overwritten.", "Remove it, or choose another path")

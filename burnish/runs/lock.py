@@ -113,13 +113,19 @@ _INSTEAD = {
 
 
 def check_free(folder: Path, target: Path, doing: str) -> None:
-    """Refuses early, by the record alone, what `lock_for` would refuse.
+    """Refuses early, by the record alone, what `lock_for` would refuse. What a killed writer left is removed.
 
     Raises:
         Locked: another process writes the run.
+        InputError: a killed writer left something, and the folder cannot be written.
     """
-    if _is_inside(folder, target) and (writer := writer_of(folder)) is not None:
+    if not _is_inside(folder, target):
+        return
+    if (writer := writer_of(folder)) is not None:
         raise _refusal(folder, writer, doing)
+    if (folder / RECORD).is_file():
+        with write_lock(folder, doing):
+            pass  # it has removed the leftovers
 
 
 @contextlib.contextmanager

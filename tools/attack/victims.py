@@ -99,6 +99,8 @@ class Command:
 COMMANDS = (
     Command("merge", ("merge", RUN, "--out", "merged")),
     Command("merge into the run", ("merge", RUN)),
+    Command("export to gguf", ("export", RUN, "--to", "gguf", "--out", "exported", "--answers", "2")),
+    Command("export to hf", ("export", RUN, "--to", "hf")),
     Command("eject", ("eject", RUN, "--out", "script.py")),
     Command("evaluate", ("evaluate", RUN, "--answers", "2")),
     Command("report", ("report", RUN)),

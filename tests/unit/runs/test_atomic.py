@@ -200,6 +200,15 @@ def hold_a_folder(path: Path, is_written: Any, may_end: Any) -> None:
         may_end.wait(30)
 
 
+def test_a_place_that_is_refused_loses_what_a_killed_process_left_of_it(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    for name in ("model-12345678", "model-merged-12345678", "other-12345678"):
+        (tmp_path / f"{TEMPORARY_PREFIX}{name}" / "inner").mkdir(parents=True)
+    with pytest.raises(InputError, match="already exists"):
+        check_target(tmp_path / "model")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{TEMPORARY_PREFIX}other-12345678", "model"]
+
+
 def test_what_a_killed_process_left_beside_a_folder_is_removed_and_nothing_that_is_being_written(
     tmp_path: Path,
 ) -> None:

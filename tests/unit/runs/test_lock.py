@@ -96,6 +96,21 @@ def test_a_killed_writer_holds_nothing(tmp_path: Path, writer: subprocess.Popen[
     assert list(tmp_path.iterdir()) == []
 
 
+def test_who_asks_whether_a_run_is_free_removes_what_a_killed_writer_left(
+    tmp_path: Path, writer: subprocess.Popen[str]
+) -> None:
+    """A command that is refused a moment later does not lock the run."""
+    begin(tmp_path, [f"{TEMPORARY_PREFIX}report.html-1", f"adapter/{TEMPORARY_PREFIX}README.md-1"])
+    with pytest.raises(Locked):
+        check_free(tmp_path, tmp_path / "merged", "merged")
+    writer.send_signal(signal.SIGKILL)
+    writer.wait()
+    check_free(tmp_path, tmp_path.parent / "elsewhere", "merged")
+    assert (tmp_path / RECORD).is_file()
+    check_free(tmp_path, tmp_path / "merged", "merged")
+    assert [path.name for path in tmp_path.rglob("*")] == ["adapter"]
+
+
 def test_a_number_that_another_process_has_by_now(tmp_path: Path) -> None:
     """The record names a living process, this one, which began at another time than the writer did."""
     write_record(tmp_path, replace(Writer.here("trained"), process_started=Writer.here("trained").process_started - 60))
