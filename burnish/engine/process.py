@@ -316,7 +316,8 @@ def join(place: Place | None) -> Iterator[Process]:
     backend = "cpu:gloo,cuda:nccl" if has_nccl else "gloo"
     with _lost_named(), _ending_at_once():
         distributed.init_process_group(backend, store=store, rank=place.rank, world_size=place.world, timeout=_LONGEST)
-    watch = threading.Thread(target=_end_with, args=(place,), daemon=True)
+    has_ended = threading.Event()
+    watch = threading.Thread(target=_end_with, args=(place, has_ended), daemon=True)
     watch.start()
     try:
         yield group
@@ -330,9 +331,11 @@ def join(place: Place | None) -> Iterator[Process]:
         raise
     finally:
         distributed.destroy_process_group()
+        has_ended.set()
+        watch.join(_GRACE_SECONDS)  # a thread that returns from torch while Python ends aborts the process
 
 
-def _end_with(place: Place) -> None:
+def _end_with(place: Place, has_ended: threading.Event) -> None:
     """Ends this process some seconds after another one has failed, if it does not find out before.
 
     It would, as soon as they exchange something, but may compute for minutes until then.
@@ -340,9 +343,9 @@ def _end_with(place: Place) -> None:
     with contextlib.suppress(RuntimeError, MachineError):
         _, store = stores(place)
         while not store.check([_FAILED]):
-            time.sleep(_WATCH_SECONDS)
-        time.sleep(_GRACE_SECONDS)
-        if store.get(_FAILED).decode() != str(place.rank):
+            if has_ended.wait(_WATCH_SECONDS):
+                return
+        if not has_ended.wait(_GRACE_SECONDS) and store.get(_FAILED).decode() != str(place.rank):
             os._exit(PeerLost.exit_code)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import torch
 from burnish.engine.process import ONE, Group, Process, join
 from burnish.errors import BurnishError, MachineError, PeerLost
 from burnish.system.place import place_here
+from tests.forked import Forked
 from tests.together import Together, places
 
 
@@ -145,3 +148,17 @@ def failure(process: Process) -> dict[str, Any]:
     torch.distributed.destroy_process_group()  # closes the connections, as the end of a process does
     torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
     return told
+
+
+def leave() -> int:
+    """The number of threads that a group of one has left behind."""
+    os.environ |= next(places(1))
+    before = set(threading.enumerate())
+    with join(place_here()):
+        assert set(threading.enumerate()) - before
+    return len(set(threading.enumerate()) - before)
+
+
+def test_no_thread_outlives_the_group() -> None:
+    """One that returned from torch while Python ends would abort a process that has done its work."""
+    assert Forked(leave).wait() == 0
