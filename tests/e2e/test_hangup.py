@@ -21,10 +21,13 @@ from tests.forked import Forked, command, run_here
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="there is no such signal")
 
 
-def wait_until(happened: Callable[[], bool]) -> None:
+def wait_until(happened: Callable[[], bool], child: Forked | None = None) -> None:
     deadline = time.monotonic() + 60
     while not happened():
-        assert time.monotonic() < deadline
+        if time.monotonic() > deadline:
+            if child is not None:
+                os.kill(child.pid, signal.SIGABRT)  # pytest has it write where it is
+            pytest.fail(f"it does not happen; the child wrote: {child.communicate(30) if child is not None else ''}")
         time.sleep(0.005)
 
 
@@ -76,7 +79,7 @@ def test_stopped_while_it_is_evaluated(
 ) -> None:
     process = start(f"train {rows_file} --model {base} --name mine --set train.max_steps=2 --set evaluate.answers=16")
     events = here / "runs" / "mine" / "events.jsonl"
-    wait_until(lambda: events.exists() and "evaluating the base model" in events.read_text(encoding="utf-8"))
+    wait_until(lambda: events.exists() and "evaluating the base model" in events.read_text(encoding="utf-8"), process)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert (process.returncode, "Traceback" in err) == (130, False), err
