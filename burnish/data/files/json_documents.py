@@ -278,12 +278,8 @@ def _found_in_object(document: Document, start: int, value: dict[str, Any], repe
         return _Reading(questions(document, start, value))
     if is_row(value):
         return _Reading(iter([(start, repeated or value)]))
-    for keys, held in ((), value), *(((key,), inner) for key, inner in value.items()):
-        if isinstance(held, dict) and (groups := grouping_of_members(held)) is not None:
-            at, _ = _inside(document, start, value, keys)
-            named = ((at, {groups.label: key, **inner}) for key, at, inner, _ in document.members(at))
-            said = groups.remark(document.file, f"{_path(keys)}[]").removeprefix("has ")
-            return _Reading(_of_groups(document, named, groups), (f"has intents by name, and {said}",))
+    if (reading := _by_name(document, start, value)) is not None:
+        return reading
     if (table := table_of(value)) is not None:
         (rows, remark), twice = table, [repeated] if repeated else []
         return _Reading(iter([(start, row) for row in (*rows, *twice)]), (f"is read {remark}",), has_places=False)
@@ -311,6 +307,20 @@ def _found_in_object(document: Document, start: int, value: dict[str, Any], repe
     else:
         reading = _named(found_in_list(document, at, paths[0]), features_beside(value))
     return replace(reading, remarks=(f"is read from its key `{names[0]}`", *reading.remarks))
+
+
+def _by_name(document: Document, start: int, value: dict[str, Any]) -> _Reading | None:
+    """The rows of an object whose keys are the names of intents, or which holds one such object; None for others."""
+    held = [((), value), *(((key,), inner) for key, inner in value.items() if isinstance(inner, dict))]
+    found = [(keys, groups) for keys, inner in held if (groups := grouping_of_members(inner)) is not None]
+    if len(found) != 1:
+        return None
+    ((keys, groups),) = found
+    at, _ = _inside(document, start, value, keys)
+    values = ((place, {groups.label: key, **inner}) for key, place, inner, _ in document.members(at))
+    said = groups.remark(document.file, f"{_path(keys)}[]").removeprefix("has ")
+    remarks = (*(f"is read from its key `{key}`" for key in keys), f"has intents by name, and {said}")
+    return _Reading(_of_groups(document, values, groups), remarks)
 
 
 _BY_MEMBER = "has one object of many keys; each is read as a row: the key as `{}` and its value as `{}`"

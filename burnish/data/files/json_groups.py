@@ -22,7 +22,7 @@ from burnish.system.shell import quoted
 
 TEXT, LABEL = "text", "label"
 _LABELS = ("tag", "intent", "label", "category", "class", "topic", "name")
-"""Keys of the name that several texts have in common."""
+"""Keys of the label that several texts have in common; the last is also what the key above an intent is called."""
 _SURE, _OTHERS = (
     ("patterns", "examples", "utterances", "training_phrases", "phrases"),
     ("text", "texts", "questions", "queries", "sentences", "inputs"),
@@ -30,7 +30,7 @@ _SURE, _OTHERS = (
 """Keys of these texts; the latter only beside a `tag` or an `intent`, since a label may as well be that of all."""
 TEXT_KEYS = tuple(f'"{key}"'.encode() for key in (*_SURE, *_OTHERS))
 """One of them is in the JSON text of every object with several texts."""
-_INTENTS = ("tag", "intent")
+_INTENTS, _NAME = ("tag", "intent"), "name"
 _ANSWERS = ("responses", "answers")
 _MOST = 0.9
 _EXAMPLE = re.compile(r"\s*-\s?(.*\S)\s*")
@@ -138,7 +138,7 @@ def grouping_of_members(value: Mapping[str, Any]) -> Grouping | None:
     inner = list(value.values())
     if len(inner) < 2 or not all(isinstance(one, dict) and not {*_LABELS} & one.keys() for one in inner):
         return None
-    return grouping([{_INTENTS[1]: key, **one} for key, one in value.items()])
+    return grouping([{_NAME: key, **one} for key, one in value.items()])
 
 
 def _texts(value: Mapping[str, Any], label: str, name: str) -> list[str] | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+
+from burnish.data.tags.listed import is_scheme_tag
 
 # An object with one of these keys is itself a row, not a wrapper around a list of rows.
 ROW_KEYS = ("messages", "conversations", "prompt", "text", "instruction", "question", "sentence", "content")
@@ -18,8 +19,6 @@ NUMBER = "row_idx"
 """The key of a row's number where the hub's viewer wrote it; the row is inside."""
 _HITS = ("_index", "_source")
 """Keys of a hit of Elasticsearch; the row is below the latter."""
-_TAG = re.compile(r"O|[BIESLUM]-\S+|[A-Z]{2,12}\$?|[^\w\s]{1,3}")
-"""A tag of an entity, or a part of speech."""
 
 
 def is_plain(value: Mapping[str, Any]) -> bool:
@@ -40,7 +39,7 @@ def row_of(value: Any) -> dict[str, Any] | None:
         if _HITS[0] in value and isinstance(inner := value.get(_HITS[1]), dict):
             return {key: cell for key, cell in value.items() if key != _HITS[1]} | inner
         tagged = [key for key, cell in value.items() if are_tagged_words(cell)]
-        if len(tagged) == 1 and "tags" not in value:
+        if len(tagged) == 1 and not {*_WORD_KEYS, "tags"} & (value.keys() - set(tagged)):
             return {key: cell for key, cell in value.items() if key != tagged[0]} | _sentence(value[tagged[0]])
         return _joined(value) if is_in_pieces(value) else _chosen(value)
     if are_tagged_words(value):
@@ -55,13 +54,17 @@ def row_of(value: Any) -> dict[str, Any] | None:
 
 
 def are_tagged_words(value: Any) -> bool:
-    """Whether a value is a list of words, each in a list with its tag, or with several of which the last is one."""
+    """Whether a value is a list of words, each in a list with its tag, or with several of which the last is one.
+
+    The tags must be those of a scheme, such as `B-PER` and `O`: pairs may as well be names with their kinds, or what is
+    said in turn.
+    """
     return (
         isinstance(value, list)
         and bool(value)
         and all(isinstance(cells, list) and len(cells) == len(value[0]) > 1 for cells in value)
         and all(isinstance(cell, str) and cell and not any(map(str.isspace, cell)) for cells in value for cell in cells)
-        and all(_TAG.fullmatch(cells[-1]) for cells in value)
+        and all(is_scheme_tag(cells[-1]) for cells in value)
     )
 
 

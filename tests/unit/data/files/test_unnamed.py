@@ -181,6 +181,17 @@ def test_intents_in_lines_are_read_as_those_in_a_list(write):
     assert "`jq -c '.responses[0] as $a | .patterns[] |" in note
 
 
+TABLES = {"en": {"text": ["a b", "c d"], "summary": ["a", "c"]}, "de": {"text": ["e f", "g h"], "summary": ["e", "g"]}}
+TWO = {"intents": WRAPPED["intents by name"], "small talk": WRAPPED["intents by name"]}
+
+
+@pytest.mark.parametrize("document", [TABLES, TWO], ids=["tables", "two"])
+def test_objects_that_may_be_something_else_are_no_intents(write, document):
+    """Nothing of them may be left out without a word."""
+    notes = {row.note for row in read_rows(write("a.json", json.dumps(document))) if isinstance(row, Row)}
+    assert not any("intents by name" in note for note in notes)
+
+
 def test_what_a_hit_of_elasticsearch_says_of_itself_stays_a_column(write):
     hits = [{"_index": "i", "_id": str(n), "_source": {"text": a, "label": b}} for n, (a, b) in enumerate(LABELLED)]
     found = records(write("a.jsonl", "\n".join(map(json.dumps, hits))))
@@ -214,10 +225,27 @@ def test_parts_of_speech_between_words_and_tags_are_a_column(write):
 TALKS = [[["Hi.", "Hello."], ["Fine?", "Yes."]], [["Hi", "OK"], ["How are you", "FINE"]], [["a", "O"], ["b"]], [[]], []]
 
 
-@pytest.mark.parametrize("value", TALKS, ids=str)
+PAIRED = [[["Hi", "OK"], ["Bye", "YES"]], [["Anna", "PER"], ["Rome", "LOC"]], [["Rome", "in", "ITALY"]]]
+"""Said in turn, names with their kinds, and what is said of one by another."""
+
+
+@pytest.mark.parametrize("value", [*TALKS, *PAIRED], ids=str)
 def test_other_lists_of_lists_are_no_sentences(value):
     assert row_of(value) is None
     assert row_of({"talk": value}) == {"talk": value}
+
+
+@pytest.mark.parametrize("key", ["tokens", "words", "tags"])
+def test_words_that_a_row_has_already_are_not_replaced(key):
+    row = {key: ["Anna"], "pairs": SENTENCES[0]}
+    assert row_of(row) == row
+
+
+def test_names_with_their_kinds_beside_a_text_are_asked_about(write):
+    """They have no places, and are not all words of the text."""
+    rows = [{"text": f"Anna lives in Rome {n}", "entities": PAIRED[1]} for n in range(8)]
+    with pytest.raises(DataError, match="`entities` seems to annotate the text"):
+        records(write("a.jsonl", text_of(rows, "a.jsonl")))
 
 
 def test_tags_in_a_column_called_ner(write):
