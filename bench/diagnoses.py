@@ -3,7 +3,7 @@
     python bench/diagnoses.py [--task classify] [--seeds 5] [--cases good overfit …] [--keep FOLDER] [--again] [--write]
 
 Five runs a seed on a bundled sample, with a bundled base model: a good one; one on few rows for many epochs; two with a
-learning rate a hundred times too high and a thousand times too low (of a new head, too); and one whose answers were
+learning rate a hundred times too high and a thousand times too low (also for a new head); and one whose answers were
 shuffled among the rows (tags among all words). Prints what each was called, how many were diagnosed correctly, and
 whether any finding contradicts the verdict on the same run. `--write` puts the table into docs/diagnosis.md; `--again`
 diagnoses the kept runs once more from their logs, without training.
@@ -50,13 +50,15 @@ class Stage:
     epochs: int
     epochs_of_few: int
     options: dict[str, Any]
+    has_new_head: bool
+    """Whether an output layer is new, with a learning rate of its own."""
     right_if_shuffled: frozenset[str] = frozenset({"stuck", "overfitting"})
     """What a run on shuffled answers is rightly called: written answers still have a form that can be learned."""
 
 
 STAGES = {
-    "classify": Stage("tickets.jsonl", "label", 800, 3e-3, 4, 40, {"task": "classify"}),
-    "tag": Stage("entities.conll", "tags", 700, 3e-3, 4, 40, {"task": "tag"}),
+    "classify": Stage("tickets.jsonl", "label", 800, 3e-3, 4, 40, {"task": "classify"}, True),
+    "tag": Stage("entities.conll", "tags", 700, 3e-3, 4, 40, {"task": "tag"}, True),
     "chat": Stage(
         "orders.jsonl",
         "output",
@@ -65,6 +67,7 @@ STAGES = {
         4,
         40,
         {"train.betas": [0.9, 0.95], "train.clip": 0.5},
+        False,
         frozenset({"learning", "stuck", "overfitting"}),
     ),
 }
@@ -134,7 +137,7 @@ def staged_run(stage: Stage, case: str, seed: int, folder: Path, more: dict[str,
     options = {
         "train.learning_rate": stage.rate * factor,
         # by itself, a new head has at least its usual rate, and learns beside an adapter that does not
-        **({"train.head_learning_rate": stage.rate * factor} if factor < 1 and "task" in stage.options else {}),
+        **({"train.head_learning_rate": stage.rate * factor} if factor < 1 and stage.has_new_head else {}),
         "train.epochs": stage.epochs_of_few if case == "overfit" else stage.epochs,
         "evaluate.answers": 0,
         "seed": seed,

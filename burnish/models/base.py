@@ -16,7 +16,7 @@ from burnish.models.device import seed_torch
 from burnish.models.fingerprint import GENERATION
 from burnish.models.finite import check_finite
 from burnish.models.generation import make_greedy
-from burnish.models.heads import Head, start_output
+from burnish.models.heads import SEQUENCE_CLASSIFIER, Head, start_output
 from burnish.models.labels import begin_again, has_trained_head, order_of_labels, take_outputs, without_labels
 from burnish.models.location import ModelLocation, is_bundled, read_config
 from burnish.models.quantization import TIMED_TOKENS, settle, skipped_modules, slowdown
@@ -186,7 +186,7 @@ def load_base(
     base.notes += fit_vocabulary(network, tokenizer)
     fixed = pad_of_classifier(network.config, head.auto_class)
     ensure_pad_token(tokenizer, network.get_input_embeddings().num_embeddings, fixed)
-    if head.auto_class == "AutoModelForSequenceClassification":
+    if head.auto_class == SEQUENCE_CLASSIFIER:
         for config in (network.config, network.config.get_text_config()):
             config.pad_token_id = tokenizer.pad_token_id  # decoders use it to find the last token of a padded text
     if loading.fast_on:

@@ -29,6 +29,8 @@ class Head:
 
 
 CAUSAL = Head()
+SEQUENCE_CLASSIFIER = "AutoModelForSequenceClassification"
+"""The transformers class of models that give a text labels or numbers."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from burnish.errors import ModelError, reason_of
 from burnish.models.base import Loading, quiet_transformers, without_dropout
 from burnish.models.blocks import linear_layers
 from burnish.models.config import SameConfig
-from burnish.models.heads import Head
+from burnish.models.heads import SEQUENCE_CLASSIFIER, Head
 from burnish.models.labels import has_trained_head, order_of_labels
 from burnish.models.tokenizer import fit_vocabulary
 
@@ -99,7 +99,7 @@ def _eight_bits(inputs: int, outputs: int, has_bias: bool, dtype: torch.dtype, e
 
 
 MakeFake = Callable[[torch.Tensor], torch.Tensor]
-_BODY_ONLY = ("AutoModelForSequenceClassification", "AutoModelForTokenClassification", "AutoModelForQuestionAnswering")
+_BODY_ONLY = (SEQUENCE_CLASSIFIER, "AutoModelForTokenClassification", "AutoModelForQuestionAnswering")
 """Classes whose head is often missing in a checkpoint; other heads are part of the language model."""
 
 

@@ -11,6 +11,7 @@ from tokenizers import Tokenizer, processors
 
 from burnish.errors import ModelError
 from burnish.models.config import model_kind
+from burnish.models.heads import SEQUENCE_CLASSIFIER
 
 _USUAL_NAMES = ("<pad>", "[PAD]", "<|pad|>", "<|finetune_right_pad_id|>", "<|reserved_special_token_0|>", "<unused0>")
 _USUAL_ENDS = ("<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>", "<|end|>", "<|im_end|>")
@@ -22,7 +23,7 @@ def pad_of_classifier(config: Any, auto_class: str) -> int | None:
     In transformers the last token before it counts. Other programs load the config of the base beside an adapter, so
     texts must be padded with this token, and may not end in it.
     """
-    if auto_class != "AutoModelForSequenceClassification" or model_kind(config) != "causal":
+    if auto_class != SEQUENCE_CLASSIFIER or model_kind(config) != "causal":
         return None
     return config.get_text_config().pad_token_id
 

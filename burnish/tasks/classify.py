@@ -38,7 +38,7 @@ from burnish.metrics.classification import (
     single_label_measures,
 )
 from burnish.metrics.measure import Measure, MetricTable
-from burnish.models.heads import Head, row_logits
+from burnish.models.heads import SEQUENCE_CLASSIFIER, Head, row_logits
 from burnish.recipe.schema import AUTO, BALANCED, NONE, Recipe
 from burnish.tasks.defaults import EncoderDefaults, ObjectiveDefaults, ScorerDefaults
 from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
@@ -46,7 +46,6 @@ from burnish.tasks.predictions import LABELS, Labelled, TextsPredictor
 from burnish.tasks.task import Choice, EncodedRow, Parts, Segment, TaskFacts
 
 _NO_LABEL = "no label"
-_AUTO_CLASS = "AutoModelForSequenceClassification"
 _PAIR = "labelled-pair"
 
 
@@ -199,7 +198,7 @@ class ClassifyObjective(ObjectiveDefaults):
             "ignore_mismatched_sizes": True,
         }
         # one output for each label, whatever labels the base model was trained on
-        self.head = Head(_AUTO_CLASS, "SEQ_CLS", config)
+        self.head = Head(SEQUENCE_CLASSIFIER, "SEQ_CLS", config)
 
     def losses(self, network: Any, batch: Batch) -> torch.Tensor:
         """`[rows]` fp32: cross-entropy, or the mean over the labels of the binary cross-entropy.
@@ -402,7 +401,7 @@ CLASSIFY = TaskFacts(
     records=(LabelledRecord,),
     kinds=("masked", "causal"),
     build=_build,
-    auto_class=_AUTO_CLASS,
+    auto_class=SEQUENCE_CLASSIFIER,
     names_labels=True,
     predicts=LABELS,
     choices=_choices,

@@ -19,7 +19,7 @@ from burnish.errors import InputError
 from burnish.kernels.preference import dpo_loss
 from burnish.metrics.measure import Measure, mean
 from burnish.metrics.rewards import wins
-from burnish.models.heads import Head, row_logits
+from burnish.models.heads import SEQUENCE_CLASSIFIER, Head, row_logits
 from burnish.recipe.schema import Recipe
 from burnish.tasks.defaults import EncoderDefaults, ObjectiveDefaults, ScorerDefaults
 from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
@@ -81,7 +81,7 @@ class RewardEncoder(EncoderDefaults):
 class RewardObjective(ObjectiveDefaults):
     """Pairwise loss: the better answer should have the higher score."""
 
-    head = Head("AutoModelForSequenceClassification", "SEQ_CLS", {"num_labels": 1, "ignore_mismatched_sizes": True})
+    head = Head(SEQUENCE_CLASSIFIER, "SEQ_CLS", {"num_labels": 1, "ignore_mismatched_sizes": True})
     step_rows = 16
 
     def losses(self, network: Any, batch: Batch) -> torch.Tensor:

@@ -19,14 +19,13 @@ from burnish.data.tokens.text_pairs import PairFormat, read_inputs
 from burnish.errors import DataError
 from burnish.metrics.measure import Measure, value
 from burnish.metrics.scores import mean_loss, score_measures
-from burnish.models.heads import Head, row_logits, single_outputs
+from burnish.models.heads import SEQUENCE_CLASSIFIER, Head, row_logits, single_outputs
 from burnish.recipe.schema import AUTO, Recipe
 from burnish.tasks.defaults import EncoderDefaults, ObjectiveDefaults, ScorerDefaults
 from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
 from burnish.tasks.predictions import NUMBER, TextsPredictor
 from burnish.tasks.task import Choice, EncodedRow, Parts, Segment, TaskFacts
 
-_AUTO_CLASS = "AutoModelForSequenceClassification"
 _PAIR, _TEXT = "scored-pair", "scored-text"
 _FAR = 20
 """Standard deviations from 0 beyond which the rounding of bf16 and fp16 is large beside the differences of scores."""
@@ -117,7 +116,7 @@ class ScoreObjective(ObjectiveDefaults):
     def __init__(self, spread: Spread) -> None:
         self._scale = spread.scale
         config = {"num_labels": 1, "problem_type": "regression", "ignore_mismatched_sizes": True}
-        self.head = Head(_AUTO_CLASS, "SEQ_CLS", config, spread.mean)
+        self.head = Head(SEQUENCE_CLASSIFIER, "SEQ_CLS", config, spread.mean)
 
     def units(self, network: Any) -> dict[str, float]:
         """The output layer's weights have the unit of the scores."""
@@ -268,7 +267,7 @@ SCORE = TaskFacts(
     records=(ScoredRecord,),
     kinds=("masked", "causal"),
     build=_build,
-    auto_class=_AUTO_CLASS,
+    auto_class=SEQUENCE_CLASSIFIER,
     choices=_choices,
     sections=("score", "annotation"),
     predicts=NUMBER,

@@ -95,7 +95,7 @@ class Attack:
                 tally.faults += [f"{at}: {fault}" for fault in self.go_on(words, folder, tally)]
             elif ended.code:
                 tally.faults.append(f"{at}: was not killed, but ended with {ended.code}: {ended.last_line}")
-            # else it had fewer operations: how fast it is was known by then, and was not written again
+            # else it had fewer operations, because the pace was in the cache by then; the run is compared all the same
             found = contents(folder / "runs") if (folder / "runs").is_dir() else {}
             tally.faults += [f"{at}: {line}" for line in differences(found, expected)]
             tally.faults += [f"{at}: {path} is left over" for path in self.leftovers(folder)]

@@ -1,9 +1,10 @@
-"""One message of a conversation, in any of the forms that files have for it."""
+"""One message of a conversation, in any of the forms that files have for it, and whether its answer is learned."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from burnish.data.chat.roles import NO_ROLES, find_role, read_role, role_name
@@ -33,6 +34,7 @@ USED = frozenset(
     + (*CONTENTS, *KEPT, *THOUGHT, *WEIGHTS)
 )
 LEARNED = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
+"""What these keys hold, as text in lower case, and whether it means that the answer is learned."""
 IMAGES = ("image", "image_url", "input_image", "video", "audio", "input_audio")
 
 
@@ -192,14 +194,17 @@ def parts_in(content: Any) -> Any:
     """A single part, or a list of parts as JSON text, as a list of parts; other content unchanged."""
     if isinstance(content, dict) and is_part(content):
         return [content]
-    if isinstance(content, str) and _OBJECTS.match(content):
-        try:
-            found = parse_json(content)
-        except (ValueError, RecursionError):
-            return content
-        if all(isinstance(part, dict) and "type" in part and is_part(part) for part in found):
-            return found
-    return content
+    found = _unfolded(content)
+    are_parts = all(isinstance(part, dict) and "type" in part and is_part(part) for part in found or [])
+    return content if found is None or not are_parts else found
+
+
+def _unfolded(cell: Any) -> Any:
+    """The list of objects that a cell holds as JSON text; None if it does not."""
+    if isinstance(cell, str) and _OBJECTS.match(cell):
+        with suppress(ValueError, RecursionError):
+            return parse_json(cell)
+    return None
 
 
 def cell_text(value: Any, column: str) -> str | None:
@@ -288,11 +293,8 @@ def _is_unused(message: Mapping[str, Any], key: str) -> bool:
 
 def messages_in(cell: Any) -> Iterator[Mapping[str, Any]]:
     """The messages in a cell, which may be JSON text; none if it holds something else."""
-    if isinstance(cell, str) and _OBJECTS.match(cell):
-        try:
-            cell = parse_json(cell)
-        except (ValueError, RecursionError):
-            return
+    found = _unfolded(cell)
+    cell = cell if found is None else found
     for message in cell if isinstance(cell, (list, tuple)) else [cell]:
         if isinstance(message, dict) and role_name(message) is not None:
             yield message
