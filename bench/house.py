@@ -78,7 +78,6 @@ def files_of_one_row() -> list[str]:
     """
     from burnish.data.batching.batches import BatchPlan
     from burnish.data.files.readers import read_rows
-    from burnish.data.rows.dataset import make_records
     from burnish.data.rows.row import Row
     from burnish.data.rows.shapes import detect_shape
     from burnish.models.base import load_tokenizer
@@ -109,7 +108,7 @@ def files_of_one_row() -> list[str]:
             assert isinstance(row, Row)
             shape = detect_shape([row], {}, "auto")
             sys.setprofile(trace)
-            records = make_records([row], shape, [])
+            records = list(shape.to_records([row], []))
             encoded = encode_records(task.encoder, records, 64)
             options: dict[str, Any] = {"context": 64, "packing": True, "step_tokens": 64, "micro_rows": 1, "seed": 0}
             BatchPlan(encoded.examples, collate=task.encoder.collate, **options).step_batches(0)

@@ -43,10 +43,11 @@ def prompts(number: int, vocabulary: int, seed: int) -> list[list[int]]:
 def loaded(options: argparse.Namespace) -> tuple[Any, Any]:
     """Network and tokenizer, as `burnish serve` has them."""
     from burnish.inference.session import Session
+    from burnish.lineage.opened import open_model
     from burnish.recipe.schema import ModelSection, Recipe
 
     section = ModelSection(name=str(options.model), precision=options.precision)
-    session = Session(Recipe(task="chat", model=section), None, True)
+    session = Session(open_model(Recipe(task="chat", model=section), None))
     return session.network, session
 
 

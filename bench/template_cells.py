@@ -17,7 +17,7 @@ from itertools import product
 from typing import Any
 
 from burnish.data.chat.format import ChatFormat
-from burnish.data.chat.template import message_keys
+from burnish.data.chat.probe import message_keys
 from burnish.data.rows.records import ChatRecord
 from burnish.data.rows.row import IGNORED, RowError
 from burnish.errors import BurnishError

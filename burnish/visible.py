@@ -66,24 +66,6 @@ def parse_json(text: str | bytes) -> Any:
         raise ValueError("it nests too deeply") from None
 
 
-class RepeatedKey(ValueError):
-    """A key has two values in one object: which one is meant is not clear."""
-
-
-def keyed_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object from its keys and values, for `object_pairs_hook`.
-
-    Raises:
-        RepeatedKey: a key has two values; JSON's own readers would take the last without a word.
-    """
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        for key, value in pairs:
-            if value != found[key]:
-                raise RepeatedKey(f"the key `{visible(key, '')}` has two values in one object")
-    return found
-
-
 def exact_json(value: Any) -> str:
     """A value as JSON from which `read_exact` makes the same value: numbers that are not finite are objects there."""
     return json.dumps(_spelled_out(value), allow_nan=False)

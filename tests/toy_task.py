@@ -11,13 +11,14 @@ import torch
 
 from burnish.data.batching.batches import Batch
 from burnish.data.rows.records import TextRecord
+from burnish.data.rows.row import EncodedRow
 from burnish.data.tokens.text_pairs import PairFormat, read_inputs
 from burnish.metrics.measure import Measure, mean
 from burnish.models.heads import Head, row_logits
 from burnish.recipe.schema import Recipe
 from burnish.tasks.defaults import EncoderDefaults, ObjectiveDefaults, PredictorDefaults, ScorerDefaults
 from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
-from burnish.tasks.task import EncodedRow, Parts, Segment, TaskFacts
+from burnish.tasks.task import Parts, Segment, TaskFacts
 
 _SCALE = 10.0
 """Words to which the model's output of 1 corresponds."""

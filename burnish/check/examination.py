@@ -16,10 +16,9 @@ from burnish.check.finding import Finding, Tally, kind_of
 from burnish.check.labels import LabelCounts, odd_turns
 from burnish.check.rows import TRAIN, SeenRows
 from burnish.check.token_view import TokenStatistics, TokenView, view_row
-from burnish.data.chat.template import message_keys
-from burnish.data.files.readers import JsonLines
+from burnish.data.chat.probe import message_keys
+from burnish.data.files.json_lines import JsonLines
 from burnish.data.files.splits import CALLED, rows_by_split
-from burnish.data.rows.dataset import make_records
 from burnish.data.rows.reading import keep_good
 from burnish.data.rows.records import Record
 from burnish.data.rows.row import Rejected, Row, RowError
@@ -82,7 +81,7 @@ class Examiner:
         """Checks rows of one split; returns the first ones as the model sees them."""
         kept: list[Record] = []
         views: list[TokenView] = []
-        records = make_records(rows, self.shape, rejected)
+        records = list(self.shape.to_records(rows, rejected))
         for record, row in zip(records, self.task.encoder.encode_all(records, self.context), strict=True):
             if not isinstance(row, RowError) and row.unlearned and split == TRAIN:
                 row = RowError(row.unlearned)

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 import numpy
 
 from burnish.check.finding import Tally
-from burnish.data.rows.row import Example
+from burnish.data.rows.row import EncodedRow, Example
 from burnish.prepare.encode import Encoded
 from burnish.runs.atomic import write_text
 from burnish.runs.folder import RunFolder
-from burnish.tasks.task import EncodedRow, Encoder
+from burnish.tasks.task import Encoder
 from burnish.visible import visible_json
 
 

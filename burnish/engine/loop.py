@@ -7,14 +7,11 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType, TracebackType
 
-import torch
-
-from burnish.data.batching.batches import Batch, BatchSource
+from burnish.data.batching.batches import Batch
 from burnish.engine.adaptation import adaptation
 from burnish.engine.checkpoint import checkpoint_path, folder_bytes, newest_complete, prune_checkpoints, save_checkpoint
 from burnish.engine.process import Process
@@ -22,6 +19,7 @@ from burnish.engine.progress import Progress, RemainingTime
 from burnish.engine.random_state import random_tensors, random_values, restore_random
 from burnish.engine.samples import Samples
 from burnish.engine.schedule import last_step, learning_rate_at
+from burnish.engine.source import BatchSource, Prefetch
 from burnish.engine.step import NotFinite, PartialUpdate, StepResult, Trainer, Validation
 from burnish.engine.validation import HeldOut
 from burnish.engine.watch import Watch, places
@@ -70,63 +68,6 @@ class StopSignal:
     ) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
-
-
-class Prefetch:
-    """Builds the batches of the next step in a thread while another device computes this one.
-
-    On the CPU each is built when it is needed: there the cores are busy anyway, and a second thread that uses torch
-    makes the barriers of the first one's threads slower.
-
-    A context manager that ends the thread on exit. A planned batch depends only on seed and step, so it does not matter
-    when it is built; batches of an unplanned source are built when they are needed.
-
-    Args:
-        source: the run's batches.
-        total_steps: gives the steps of the run, which may grow; no batches are built beyond them.
-        device: that computes; for CUDA the batches are put into memory that a GPU reads without the CPU.
-    """
-
-    def __init__(self, source: BatchSource, total_steps: Callable[[], int], device: torch.device) -> None:
-        self._source = source
-        self._pins = device.type == "cuda"
-        self._total_steps = total_steps
-        self._is_ahead = source.is_planned and device.type != "cpu"
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="batches")
-        self._next: tuple[tuple[int, int], Future[list[Batch]]] | None = None
-
-    def __enter__(self) -> Prefetch:
-        return self
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._worker.shutdown(wait=False)
-
-    def take(self, step: int) -> list[Batch]:
-        """The batches of a step; starts building those of the next one. Raises whatever building them raises."""
-        pending, self._next = self._next, None
-        if pending is not None and pending[0] == self._wanted(step):
-            batches = pending[1].result()
-        else:
-            if pending is not None:
-                pending[1].exception()  # waits for the thread: two must not read the plan's order at the same time
-            batches = self._build(step)
-        self._begin(step + 1)
-        return batches
-
-    def _build(self, step: int) -> list[Batch]:
-        batches = self._source.step_batches(step)
-        return [batch.pinned() for batch in batches] if self._pins else batches
-
-    def _wanted(self, step: int) -> tuple[int, int]:
-        return step, self._source.micro_tokens
-
-    def _begin(self, step: int) -> None:
-        if not self._is_ahead or step >= self._total_steps():
-            return
-        try:
-            self._next = self._wanted(step), self._worker.submit(self._build, step)
-        except RuntimeError:  # no memory for a thread: `take` builds the batches itself
-            self._next = None
 
 
 @dataclass(slots=True)

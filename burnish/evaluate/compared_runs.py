@@ -12,6 +12,7 @@ from typing import Any
 from burnish.data.files.splits import TEST, VALID
 from burnish.data.rows.dataset import Records
 from burnish.data.rows.records import content_hash
+from burnish.data.rows.row import EncodedRow
 from burnish.engine.validation import HeldOut, evaluate_rows
 from burnish.errors import DataError
 from burnish.evaluate.run_comparison import FEWEST_ROWS, RunScore, score_of
@@ -29,7 +30,6 @@ from burnish.runs.description import read_manifest
 from burnish.runs.event_log import read_events
 from burnish.runs.events import Progressed, Stage
 from burnish.runs.folder import RunFolder
-from burnish.tasks.task import EncodedRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -197,6 +197,12 @@ class Comparison:
         return "row" if self.split == OTHER else f"{self.split} row"
 
     @property
+    def losses(self) -> tuple[float | None, float | None]:
+        """The loss of the base and of the tuned model; None where there were no rows."""
+        found = [(figure.base.value, figure.tuned.value) for figure in self.figures if figure.name == "loss"]
+        return found[0] if found else (None, None)
+
+    @property
     def forgotten(self) -> str:
         """What was lost on other texts, in a sentence; empty if no substantial loss is shown."""
         if self.general is None or not self.general.is_forgotten:

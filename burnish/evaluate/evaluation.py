@@ -143,6 +143,21 @@ def compare_with_base(
     return comparison
 
 
+def foreseen_caveat(context: RunContext) -> str:
+    """What to know about the rows of the final comparison before there are figures, in sentences; often empty.
+
+    Args:
+        context: of the run, encoded.
+    """
+    final = context.final
+    distinct = len({content_hash(record) for record in final.records})
+    answered = len(context.final_questions(int(context.recipe.evaluate.answers)))
+    shares = context.task.scorer.headline_is_share or answered >= FEWEST_COUNTED
+    if not final.number:
+        return ""
+    return caveat(final.called, min(final.number, distinct), context.records.why_no_test, shares)
+
+
 def _unequal(encoded: Encoded) -> Sequence[Any]:
     """The examples, if some have no term of the loss; none otherwise."""
     return encoded.examples if encoded.num_trained < len(encoded.examples) else ()

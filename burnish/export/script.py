@@ -12,7 +12,8 @@ from burnish.data.rows.row import IGNORED
 from burnish.engine.schedule import Cycle
 from burnish.errors import InputError
 from burnish.methods import make_method, method_names
-from burnish.recipe.schema import BUNDLED_MODELS, OptimizationSection, Recipe
+from burnish.recipe.schema import BUNDLED_MODELS, LoraSection, ModelSection, OptimizationSection, TrainSection
+from burnish.recipe.task_sections import PreferenceSection
 from burnish.tasks import task_facts, task_names
 from burnish.templates import render
 
@@ -21,63 +22,91 @@ _LOSSES = {"dpo": "sigmoid", "ipo": "ipo"}
 """Losses over pairs that TRL computes as Burnish does, and its names for them."""
 
 
-def check_ejectable(recipe: Recipe) -> None:
+def check_ejectable(
+    task: str,
+    method: str,
+    lora: LoraSection,
+    train: TrainSection,
+    optimization: OptimizationSection,
+    preference: PreferenceSection,
+) -> None:
     """Refuses a run that cannot be repeated without Burnish, loss for loss.
 
     Args:
-        recipe: fully resolved.
+        task: of the run.
+        method: of the run.
+        lora: fully resolved, as the other sections.
+        train: its optimizer and schedule are those of the script.
+        optimization: what the script does not have.
+        preference: the loss over pairs.
 
     Raises:
         InputError: TRL or PEFT has no counterpart, or one that computes something else.
     """
-    if (obstacle := _obstacle(recipe)) is not None:
-        raise InputError(*obstacle, _INSTEAD)
+    for obstacle in (
+        _of_task(task),
+        _of_method(method, lora),
+        _of_optimization(train, optimization),
+        _of_loss(task, preference),
+    ):
+        if obstacle is not None:
+            raise InputError(*obstacle, _INSTEAD)
 
 
-def _obstacle(recipe: Recipe) -> tuple[str, str] | None:
-    """What keeps a run from being repeated, and why; None where nothing does."""
-    trainer = task_facts(recipe.task).trainer
-    if not trainer:
-        tasks = _listed(name for name in task_names() if task_facts(name).trainer)
-        return (
-            f"a run of the task `{recipe.task}` cannot be ejected",
-            f"No trainer of TRL computes its loss; scripts are written for {tasks}.",
-        )
-    method = make_method(recipe.method)
+Obstacle = tuple[str, str]
+"""What keeps a run from being repeated, and why."""
+
+
+def _of_task(name: str) -> Obstacle | None:
+    if task_facts(name).trainer:
+        return None
+    tasks = _listed(name for name in task_names() if task_facts(name).trainer)
+    return (
+        f"a run of the task `{name}` cannot be ejected",
+        f"No trainer of TRL computes its loss; scripts are written for {tasks}.",
+    )
+
+
+def _of_method(name: str, lora: LoraSection) -> Obstacle | None:
+    method = make_method(name)
     if not method.can_eject:
         methods = _listed(name for name in method_names() if make_method(name).can_eject)
         return (
-            f"a run of the method `{recipe.method}` cannot be ejected",
+            f"a run of the method `{name}` cannot be ejected",
             f"PEFT has no counterpart that starts from the same weights; scripts are written for {methods}.",
         )
-    if not method.trains_base and recipe.lora.added_tokens:
+    if not method.trains_base and lora.added_tokens:
         return (
             "a run with `lora.added_tokens` cannot be ejected",
             "PEFT wraps the output layer to train their rows, and TRL's loss reads that layer's weights directly.",
         )
-    if (what := _own_optimization(recipe)) is not None:
-        return (
-            f"a run with {what} cannot be ejected",
-            "The script has AdamW with a cosine, linear or constant schedule, and one learning rate for all blocks.",
-        )
-    options = recipe.preference
-    if trainer == _PAIRS and (options.loss not in _LOSSES or options.label_smoothing):
-        smoothed = " with `preference.label_smoothing`" if options.label_smoothing else ""
-        return (
-            f"a run with the loss `{options.loss}`{smoothed} cannot be ejected",
-            "TRL computes another loss under that name; scripts are written for `dpo` and `ipo` without smoothing.",
-        )
     return None
 
 
-def _own_optimization(recipe: Recipe) -> str | None:
-    """What of the optimization the script does not have; None if nothing is."""
-    if recipe.train.optimizer in ("muon", "adafactor", "schedule-free"):
-        return f"the optimizer `{recipe.train.optimizer}`"
-    if recipe.train.schedule == "wsd":
-        return "the schedule `wsd`"
-    unlike = [name for name, value in recipe.optimization if value != getattr(_USUAL, name) and name != "decay_share"]
-    return f"`optimization.{unlike[0]}`" if unlike else None
+def _of_optimization(train: TrainSection, optimization: OptimizationSection) -> Obstacle | None:
+    unlike = [name for name, value in optimization if value != getattr(_USUAL, name) and name != "decay_share"]
+    if train.optimizer in ("muon", "adafactor", "schedule-free"):
+        what = f"the optimizer `{train.optimizer}`"
+    elif train.schedule == "wsd":
+        what = "the schedule `wsd`"
+    elif unlike:
+        what = f"`optimization.{unlike[0]}`"
+    else:
+        return None
+    return (
+        f"a run with {what} cannot be ejected",
+        "The script has AdamW with a cosine, linear or constant schedule, and one learning rate for all blocks.",
+    )
+
+
+def _of_loss(task: str, preference: PreferenceSection) -> Obstacle | None:
+    if task_facts(task).trainer != _PAIRS or (preference.loss in _LOSSES and not preference.label_smoothing):
+        return None
+    smoothed = " with `preference.label_smoothing`" if preference.label_smoothing else ""
+    return (
+        f"a run with the loss `{preference.loss}`{smoothed} cannot be ejected",
+        "TRL computes another loss under that name; scripts are written for `dpo` and `ipo` without smoothing.",
+    )
 
 
 _USUAL = OptimizationSection()
@@ -156,9 +185,21 @@ _BUNDLED = ", which came with Burnish: copy the folder before you remove that"
 
 @dataclass(frozen=True, slots=True)
 class Ejected:
-    """What a script has to know of a run besides its recipe."""
+    """What a script has to know of a run that `check_ejectable` accepts."""
 
     run: str
+    task: str
+    method: str
+    seed: int
+    packing: bool
+    """Whether several examples are in one row."""
+    model: ModelSection
+    """Fully resolved, as all sections."""
+    train: TrainSection
+    lora: LoraSection
+    """Of no account where all weights were trained."""
+    preference: PreferenceSection
+    """Of no account where no pairs were read."""
     base: str
     """Folder of the base model, or its name on the hub."""
     rows_file: str
@@ -183,28 +224,23 @@ class Ejected:
     """Rows that the embedding grows to; 0 where it stays as it is."""
 
 
-def write_script(recipe: Recipe, ejected: Ejected) -> str:
-    """The script as text.
-
-    Args:
-        recipe: fully resolved, of a run that `check_ejectable` accepts.
-        ejected: what else the run decided.
-    """
-    trainer, method = task_facts(recipe.task).trainer, make_method(recipe.method)
+def write_script(ejected: Ejected) -> str:
+    """The script as text."""
+    trainer, method = task_facts(ejected.task).trainer, make_method(ejected.method)
     return render(
         "script/trl.py",
         run=ejected.run,
         rows_file=ejected.rows_file,
         trainer=trainer,
         pairs=trainer == _PAIRS,
-        packing=bool(recipe.data.packing),
+        packing=ejected.packing,
         adapter=not method.trains_base,
-        is_shifted=not method.trains_base and recipe.lora.init != "default",
+        is_shifted=not method.trains_base and ejected.lora.init != "default",
         bits=method.bits,
         is_adapted=len(ejected.cycles) > 1,
-        optimizer=str(recipe.train.optimizer),
+        optimizer=str(ejected.train.optimizer),
         vocabulary=ejected.vocabulary,
-        constants=_constants(recipe, ejected),
+        constants=_constants(ejected),
     )
 
 
@@ -223,19 +259,19 @@ def _steps(ejected: Ejected) -> list[tuple[str, Any, str]]:
     ]
 
 
-def _constants(recipe: Recipe, ejected: Ejected) -> Constants:
+def _constants(ejected: Ejected) -> Constants:
     """Every number of the run, each with what it means."""
-    train, method = recipe.train, make_method(recipe.method)
+    model, train, method = ejected.model, ejected.train, make_method(ejected.method)
     groups: Constants = [
         [
             ("ROWS_FILE", ejected.rows_file, "beside this script"),
-            ("BASE", ejected.base, "the base model" + (_BUNDLED if recipe.model.name in BUNDLED_MODELS else "")),
-            ("REVISION", recipe.model.revision, "its branch, tag or commit on the hub"),
-            ("TRUST", recipe.model.trust_remote_code, "run the Python code that comes with it"),
-            ("SAFETENSORS", None if recipe.model.allow_pickle else True, "True: never read its weights from a pickle"),
+            ("BASE", ejected.base, "the base model" + (_BUNDLED if model.name in BUNDLED_MODELS else "")),
+            ("REVISION", model.revision, "its branch, tag or commit on the hub"),
+            ("TRUST", model.trust_remote_code, "run the Python code that comes with it"),
+            ("SAFETENSORS", None if model.allow_pickle else True, "True: never read its weights from a pickle"),
             ("DEVICE", ejected.device, "where it is trained"),
-            ("PRECISION", recipe.model.precision, "of the arithmetic: fp32, bf16 or fp16"),
-            ("SEED", recipe.seed, "of the adapter's initial weights and its dropout"),
+            ("PRECISION", model.precision, "of the arithmetic: fp32, bf16 or fp16"),
+            ("SEED", ejected.seed, "of the adapter's initial weights and its dropout"),
             ("PAD", ejected.pad_id, "the padding token"),
         ],
         [
@@ -253,7 +289,7 @@ def _constants(recipe: Recipe, ejected: Ejected) -> Constants:
             ("WEIGHT_DECAY", train.weight_decay, "on matrices only"),
             (
                 "PLUS_RATIO",
-                _plus_ratio(recipe),
+                _plus_ratio(ejected),
                 "learning rate of the B matrices divided by that of all others (LoRA+)",
             ),
             ("CLIP", train.clip, "gradients are clipped to this norm; 0 for no clipping"),
@@ -261,11 +297,11 @@ def _constants(recipe: Recipe, ejected: Ejected) -> Constants:
         ],
         [("CONFIG", ejected.no_dropout, "changes to the model's own config: its dropout is switched off")],
     ]
-    if task_facts(recipe.task).trainer == _PAIRS:
-        kind = _LOSSES[recipe.preference.loss]
-        groups.append([("LOSS", kind, "TRL's name for it"), ("BETA", float(recipe.preference.beta), "its strength")])
+    if task_facts(ejected.task).trainer == _PAIRS:
+        kind = _LOSSES[ejected.preference.loss]
+        groups.append([("LOSS", kind, "TRL's name for it"), ("BETA", float(ejected.preference.beta), "its strength")])
     if not method.trains_base:
-        groups.append(_adapter_constants(recipe, ejected.adapter))
+        groups.append(_adapter_constants(ejected.lora, ejected.adapter))
     if ejected.vocabulary:
         groups.append([("VOCABULARY", ejected.vocabulary, "rows of the embedding after it was extended")])
     if method.quantizes:
@@ -273,8 +309,7 @@ def _constants(recipe: Recipe, ejected: Ejected) -> Constants:
     return groups
 
 
-def _adapter_constants(recipe: Recipe, adapter: dict[str, Any]) -> list[tuple[str, Any, str]]:
-    lora = recipe.lora
+def _adapter_constants(lora: LoraSection, adapter: dict[str, Any]) -> list[tuple[str, Any, str]]:
     return [
         ("RANK", int(lora.rank), "of the adapter's matrices"),
         ("ALPHA", lora.alpha, "their product is scaled by alpha / rank, or alpha / sqrt(rank) with rsLoRA"),
@@ -289,6 +324,6 @@ def _adapter_constants(recipe: Recipe, adapter: dict[str, Any]) -> list[tuple[st
     ]
 
 
-def _plus_ratio(recipe: Recipe) -> float:
-    ratio = recipe.lora.plus_ratio
-    return 1.0 if make_method(recipe.method).trains_base or ratio is None else float(ratio)
+def _plus_ratio(ejected: Ejected) -> float:
+    ratio = ejected.lora.plus_ratio
+    return 1.0 if make_method(ejected.method).trains_base or ratio is None else float(ratio)

@@ -50,7 +50,7 @@ class RowAnswers:
         self._session, self._predictor = session, session.task.predictor
         self._most, self._temperature, self._seed = max_new_tokens, temperature, seed
         session.check_kwargs()
-        data = session.recipe.data
+        data = session.opened.data
         self.columns = {**data.columns, **(columns or {})}
         """Field -> column of the file."""
         self._rows = UnansweredRows.like(data.shape, self.columns, data.roles)

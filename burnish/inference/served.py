@@ -15,7 +15,8 @@ from burnish.inference.batch import Batch
 from burnish.inference.embedding import Embedding, is_embedding_model
 from burnish.inference.engine import Writer
 from burnish.inference.grammar import Grammars
-from burnish.inference.session import Session, open_alone, open_session
+from burnish.inference.session import Session, open_session
+from burnish.lineage.opened import open_alone
 from burnish.lineage.saved_recipe import open_recipe
 from burnish.methods.adapter import FIRST
 from burnish.methods.method import Method
@@ -47,7 +48,7 @@ class Served:
     @property
     def created(self) -> float:
         """When the model was written, in seconds since 1970."""
-        return self.session.created
+        return self.session.opened.created
 
     @cached_property
     def grammars(self) -> Grammars:
@@ -65,7 +66,7 @@ class Predicting:
     @property
     def created(self) -> float:
         """When the model was written, in seconds since 1970."""
-        return self.session.created
+        return self.session.opened.created
 
     @property
     def predictor(self) -> TextsPredictor:
@@ -238,7 +239,7 @@ def _served(name: str, session: Session, bases: Bases) -> Served:
     if getattr(getattr(network, "active_peft_config", None), "is_prompt_learning", False):
         raise InputError(
             f"the run `{name}` cannot be served",
-            f"Its method, `{session.recipe.method}`, puts what it trained before each text, which a batch of several "
+            f"Its method, `{session.opened.method}`, puts what it trained before each text, which a batch of several "
             "answers does not do.",
             "Train it with `--method lora`, or use `burnish generate`",
         )

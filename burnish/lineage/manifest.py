@@ -1,4 +1,4 @@
-"""What a run was made from: its manifest, and whether data and base model are still the same."""
+"""What a run was made from: its manifest and its recipe, and whether data and base model are still the same."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from typing import Any
 
 import torch
 
+from burnish.data.files.given import keep_section
 from burnish.data.rows.dataset import Records
 from burnish.engine.process import ONE, Process
 from burnish.errors import DataError, ModelError
+from burnish.lineage.chain import chain_of
 from burnish.models.fingerprint import identity, is_same_model
 from burnish.models.location import ModelLocation
 from burnish.prepare.context import Emit, RunContext, read_rows
 from burnish.prepare.model import unquantized
+from burnish.recipe.load import dump_recipe
 from burnish.recipe.schema import Recipe
-from burnish.runs.atomic import write_json
+from burnish.runs.atomic import write_json, write_text
 from burnish.runs.description import read_manifest
 from burnish.runs.folder import RunFolder
 from burnish.system.machine import all_versions, this_machine
@@ -48,8 +51,20 @@ def make_manifest(
     }
 
 
-def manifest_of(context: RunContext) -> dict[str, Any]:
-    """The manifest of a new run, whose recipe is resolved."""
+def write_manifest(context: RunContext, folder: RunFolder) -> None:
+    """Writes the manifest of a new run, whose recipe is resolved."""
+    chain = chain_of(context.recipe)
+    write_json(folder.manifest, {**_manifest_of(context), **({"chain": chain} if chain else {})})
+
+
+def write_recipe(context: RunContext, folder: RunFolder) -> None:
+    """Writes the recipe of a new run, without sections that it does not read, and keeps rows that only Python has."""
+    recipe = context.recipe
+    saved = recipe.model_copy(update={"data": keep_section(recipe.data, folder.data)})
+    write_text(folder.recipe, dump_recipe(saved, context.unread_sections()))
+
+
+def _manifest_of(context: RunContext) -> dict[str, Any]:
     recipe, records, location = context.recipe, context.records, context.location
     data = {
         "sha256": records.sha256,

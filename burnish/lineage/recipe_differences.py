@@ -74,7 +74,7 @@ class Made:
 def find_differences(made: Sequence[Made]) -> list[OptionDifference]:
     """All options whose resolved values differ, except names and values that follow another option, in the order of the
     schema."""
-    resolved = [option_values(one.recipe) for one in made]
+    resolved = [one.recipe.option_values() for one in made]
     found = []
     for option in options():
         values = [values[option] for values in resolved]
@@ -83,13 +83,6 @@ def find_differences(made: Sequence[Made]) -> list[OptionDifference]:
         if option not in _NAMES and not follows and any(value != values[0] for value in values):
             found.append(OptionDifference(option, values, [option in one.filled for one in made]))
     return found
-
-
-def option_values(recipe: Recipe) -> dict[str, Any]:
-    """All options by dotted name, JSON-ready."""
-    values = recipe.model_dump(mode="json")
-    parts = {option: option.rpartition(".") for option in options()}
-    return {option: values[section][name] if section else values[name] for option, (section, _, name) in parts.items()}
 
 
 def group_recipes(made: Sequence[Made]) -> list[list[int]]:

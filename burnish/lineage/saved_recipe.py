@@ -85,7 +85,7 @@ def _check_edits(folder: RunFolder, recipe: Recipe) -> None:
     began = read_manifest(folder).get("recipe")
     if not isinstance(began, dict):
         return  # a run of an earlier version
-    now = _flat(recipe.model_dump(mode="json"))
+    now = recipe.option_values()
     edited = [
         (name, then, now[name])
         for name, then in _flat(began).items()

@@ -24,7 +24,7 @@ from burnish.models.quantization import import_bitsandbytes
 from burnish.models.weight_files import check_adapter_files
 from burnish.recipe.schema import Recipe
 from burnish.runs.folder import RunFolder
-from burnish.system.time_limit import TooSlow, limited_time
+from burnish.system.limits import TooSlow, limited_time
 from burnish.visible import parse_json
 
 FIRST = "default"

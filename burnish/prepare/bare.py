@@ -1,6 +1,8 @@
-"""The context of a run without its rows: enough to load its base model and to write or open a result."""
+"""Models without rows: the recipe of a base model alone, and the context in which that of a run is loaded."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from burnish.data.rows.dataset import Records
 from burnish.data.rows.patterns import BY_NAME
@@ -8,16 +10,34 @@ from burnish.data.rows.row import ColumnMap
 from burnish.data.rows.shapes import Shape
 from burnish.methods import make_method
 from burnish.models.base import load_tokenizer
+from burnish.models.config import model_kind
 from burnish.models.device import choose_device, choose_precision, compute_repeatably
 from burnish.models.location import ModelLocation, locate_model, read_config
 from burnish.models.tokenizer import ensure_pad_token, pad_of_classifier
 from burnish.prepare.context import PLAIN_TEXT, Emit, RunContext
-from burnish.recipe.schema import Recipe
-from burnish.tasks import make_task, task_facts
+from burnish.recipe.schema import BUNDLED_MODELS, ModelSection, Recipe
+from burnish.tasks import CONVERSATION, make_task, task_facts, task_names
+
+
+def bare_recipe(name: str) -> Recipe | None:
+    """The recipe of a base model alone, whose task is a conversation in the way of its kind; None if there is no such
+    model.
+
+    Args:
+        name: one that comes with Burnish, or a folder.
+    """
+    if name not in BUNDLED_MODELS and not Path(name).is_dir():
+        return None
+    section = ModelSection(name=name)
+    kind = model_kind(read_config(locate_model(section), section))
+    chatting = [task for task in map(task_facts, task_names()) if task.generates and task.reads_turns]
+    fitting = [task.name for task in chatting if kind in task.kinds]
+    task = CONVERSATION if CONVERSATION in fitting or not fitting else fitting[0]
+    return Recipe(task=task, model=section)
 
 
 def bare_context(recipe: Recipe, emit: Emit, tokenizer_from: ModelLocation | None = None) -> RunContext:
-    """A run without rows.
+    """A run without its rows: enough to load its base model, and to write or open a result.
 
     Args:
         recipe: with task, method and the options of both filled in.

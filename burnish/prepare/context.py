@@ -15,13 +15,14 @@ from typing import Any
 
 import torch
 
-from burnish.data.batching.batches import BatchPlan, BatchSource
+from burnish.data.batching.batches import BatchPlan
 from burnish.data.batching.parts import PartOfBatches
 from burnish.data.files.splits import TEST, VALID
 from burnish.data.rows.dataset import MEANINGS, Records, load_records
 from burnish.data.rows.row import Rejected
 from burnish.data.rows.settled import Asked
 from burnish.engine.process import ONE, Process
+from burnish.engine.source import BatchSource
 from burnish.errors import DataError, ModelError, RecipeError
 from burnish.methods import LIKELY_METHOD, make_method, method_names
 from burnish.methods.method import Method

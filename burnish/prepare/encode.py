@@ -18,7 +18,7 @@ import numpy
 
 from burnish.data.rows.disk import Disk
 from burnish.data.rows.packed import Gathering
-from burnish.data.rows.row import Example, Rejected, RowError
+from burnish.data.rows.row import EncodedRow, Example, Rejected, RowError
 from burnish.data.tokens.file_column import file_columns, write_columns
 from burnish.data.tokens.tokens import (
     COLUMNS,
@@ -31,7 +31,7 @@ from burnish.data.tokens.tokens import (
 from burnish.errors import MachineError
 from burnish.runs.atomic import TEMPORARY_PREFIX, remove_abandoned, write_folder
 from burnish.system.machine import cache_folder
-from burnish.tasks.task import EncodedRow, Encoder
+from burnish.tasks.task import Encoder
 
 _NAMED_ROWS = 3
 _BLOCK = 1_024
@@ -88,7 +88,7 @@ def encode_records(
         disk: where tokens, or examples of a task's own type, are kept; None for memory.
     """
     owners = array("q")
-    others = Gathering[Any](sys.maxsize if disk is None else None, disk)
+    others: Gathering[Any] | None = None  # of a task's own type
     columns = TokenColumns(disk)
     encoded = Encoded([], owners, [])
     for index, row in enumerate(_in_blocks(encoder, records, context)):
@@ -101,8 +101,9 @@ def encode_records(
         for example in row.examples:
             if type(example) is Example:
                 columns.add(example)
-            else:
-                others.add(example)
+                continue
+            others = others or Gathering(sys.maxsize if disk is None else None, disk)
+            others.add(example)
         owners.extend([index] * len(row.examples))
         for reason in row.refused:
             file, _, line = records[index].place.rpartition(":")
@@ -111,7 +112,7 @@ def encode_records(
         encoded.truncated_tokens += row.truncated_tokens
         if row.truncated_tokens and len(encoded.truncated_places) < _NAMED_ROWS:
             encoded.truncated_places.append(records[index].place)
-    encoded.examples = others.done() or columns.done()
+    encoded.examples = columns.done() if others is None else others.done()
     return encoded
 
 

@@ -1,14 +1,18 @@
-"""Options that have no effect, given the others of the same recipe."""
+"""Options that have no effect, given the others of the same recipe or the run that comes of it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from burnish.methods import method_names, method_sections
 from burnish.recipe.origins import DEFAULT
 from burnish.recipe.schema import AUTO, NONE, Recipe
+from burnish.runs.events import Warned
 from burnish.tasks import task_names, task_sections
+
+if TYPE_CHECKING:
+    from burnish.prepare.context import RunContext
 
 _NEEDS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "preference.label_smoothing": ("preference.loss", ("dpo", "cpo")),
@@ -71,6 +75,23 @@ def _by_other(recipe: Recipe, option: str) -> str:
     if value == AUTO or value in values:
         return ""
     return f"`{other}` is `{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def warn_of_unused(origins: Mapping[str, str], context: RunContext) -> None:
+    """Warns of each option that the user set and that this run does not use."""
+    for option, reason in without_effect(origins, context).items():
+        context.emit(Warned(no_effect(option, reason)))
+
+
+def without_effect(origins: Mapping[str, str], context: RunContext) -> dict[str, str]:
+    """The options that the user set and that this run does not use, each with the reason."""
+    idle = idle_options(context.recipe, origins)
+    if context.process.is_alone:
+        for option in unused_options(origins, {"distributed"}):
+            idle[option] = "one process trains this run; `--processes` starts several"
+    for option in unused_options(origins, context.unread_sections()):
+        idle.setdefault(option, f"the task is `{context.task.name}`, the method `{context.method.name}`")
+    return idle
 
 
 def unused_options(origins: Mapping[str, str], sections: set[str]) -> list[str]:

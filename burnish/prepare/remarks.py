@@ -1,4 +1,4 @@
-"""What of the rows is not used, as notes and warnings for the user."""
+"""The rows of a run in numbers, and what of them is not used, as events for the user."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from burnish.data.chat.template import message_keys
+from burnish.data.batching.batches import BatchPlan
+from burnish.data.chat.probe import message_keys
 from burnish.data.rows.row import Rejected
 from burnish.data.rows.shapes import Shape
-from burnish.runs.events import Event, Note, Warned
+from burnish.runs.events import DataReady, Event, Note, Warned
 
 if TYPE_CHECKING:
     from burnish.prepare.context import RunContext
@@ -41,3 +42,33 @@ def report_messages(context: RunContext, refused: Sequence[Rejected]) -> None:
         number = "1 answer is" if len(refused) == 1 else f"{len(refused):,} answers are"
         where = "but others of the same rows (`burnish check` lists all)"
         context.emit(Warned(f"{number} not learned, {where}: {'; '.join(named)}."))
+
+
+def report_rows(context: RunContext, batches: BatchPlan) -> None:
+    """Reports the numbers of rows and tokens.
+
+    Args:
+        context: of the run, encoded.
+        batches: of the training rows.
+    """
+    data = DataReady(
+        shape=context.records.shape.name,
+        task=context.task.name,
+        training_rows=context.num_training_rows,
+        validation_rows=context.num_validation_rows,
+        test_rows=context.num_test_rows,
+        rejected_rows=len(context.rejected),
+        tokens=context.training.num_tokens,
+        trained_tokens=context.training.num_trained,
+        packed_rows=len(batches.rows),
+    )
+    context.emit(data)
+
+
+def report_rejected(context: RunContext) -> None:
+    """Names the first of the rows that were left out."""
+    if context.rejected:
+        first = "; ".join(f"{row.place}: {row.reason}" for row in context.rejected[:_NAMED_ROWS])
+        more = len(context.rejected) - _NAMED_ROWS
+        others = f"; and {more:,} more, all listed in `rejected.jsonl`" if more > 0 else ""
+        context.emit(Warned(f"Left out: {first}{others}"))

@@ -5,12 +5,56 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from burnish.engine.checkpoint import checkpoint_path, damage_of, restore_weights, share_weights
+from burnish.engine.loop import Loop
+from burnish.errors import BurnishError
 from burnish.models.config import context_limit
 from burnish.models.generation import MAX_NEW_TOKENS
+from burnish.models.sharded import is_sharded, save_whole
 from burnish.models.tokenizer import save_tokenizer
 from burnish.prepare.context import RunContext
+from burnish.prepare.model import unmoved
+from burnish.recipe.schema import Recipe
 from burnish.runs.atomic import write_folder
+from burnish.runs.events import Warned
 from burnish.runs.folder import RunFolder
+from burnish.system.shell import quoted
+
+
+def keep_best(loop: Loop, context: RunContext, folder: RunFolder) -> int:
+    """Restores the best weights of a finished loop, writes them as the result, and returns their step.
+
+    Raises:
+        BurnishError: the best checkpoint is damaged.
+        MachineError: the disk is full.
+    """
+    network, progress = loop.trainer.network, loop.progress
+    is_main, shards = context.process.is_main, is_sharded(network)
+    best = progress.best_step or progress.step
+    if best != progress.step and (is_main or shards):
+        checkpoint = checkpoint_path(folder.checkpoints, best)
+        if damage := context.process.decide(lambda: damage_of(checkpoint)) if shards else damage_of(checkpoint):
+            raise BurnishError(
+                f"the checkpoint `{checkpoint}`, the best one of the run, is damaged",
+                damage,
+                f"Train again from an earlier one: `burnish resume {quoted(str(folder.path))}`",
+            )
+        restore_weights(checkpoint, network)
+    share_weights(network, context.process)
+    if reason := unmoved(network, context):
+        context.emit(Warned(_without_effect(reason, context.recipe)))
+    if is_main:
+        write_result(network, context, folder)
+    elif shards:
+        save_whole(network, None)
+    return best
+
+
+def _without_effect(reason: str, recipe: Recipe) -> str:
+    return (
+        f"The adapter changes nothing. {reason}. It is saved, but every command that loads it will reject it. Raise "
+        f"`train.learning_rate` (now {recipe.train.learning_rate}) or train for more steps."
+    )
 
 
 def write_result(network: Any, context: RunContext, folder: RunFolder) -> None:

@@ -408,3 +408,14 @@ class Recipe(Section):
         """A copy with some options changed, by section and name; the values are not validated again."""
         changed = {name: getattr(self, name).model_copy(update=options) for name, options in sections.items()}
         return self.model_copy(update=changed)
+
+    def option_values(self) -> dict[str, Any]:
+        """Every option by its dotted name, JSON-ready, in the order of the schema: `task`, …, `model.name`, …"""
+        values = self.model_dump(mode="json")
+        found: dict[str, Any] = {}
+        for name, value in self:
+            if isinstance(value, Section):
+                found.update({f"{name}.{option}": inner for option, inner in values[name].items()})
+            else:
+                found[name] = values[name]
+        return found

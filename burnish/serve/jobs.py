@@ -43,6 +43,6 @@ def _bases(served: Mapping[str, Offered]) -> dict[str, str]:
     """The base models of a server by name: where they are."""
     from burnish.inference.served import Served
 
-    writing = [one for one in served.values() if isinstance(one, Served) and one.session.run is None]
-    places = {one.name: one.session.recipe.model.name for one in writing}
+    writing = [one for one in served.values() if isinstance(one, Served) and one.session.opened.run is None]
+    places = {one.name: one.session.opened.base for one in writing}
     return {name: str(Path(place).absolute()) if Path(place).is_dir() else place for name, place in places.items()}

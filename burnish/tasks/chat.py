@@ -10,33 +10,26 @@ from burnish.data.chat.format import ChatFormat
 from burnish.data.chat.reading import AnswerReader
 from burnish.data.chat.template import split_thought
 from burnish.data.rows.records import ChatRecord
-from burnish.data.tokens.tokens import TokenRequests
 from burnish.recipe.schema import Recipe
 from burnish.tasks.defaults import NextTokenEncoder, NextTokenObjective, PerplexityScorer, PredictorDefaults
-from burnish.tasks.task import EncodedRow, Parts, Question, TaskFacts
+from burnish.tasks.task import Parts, Question, TaskFacts
 
 
 class ChatEncoder(NextTokenEncoder):
     """Encodes conversations with the tokenizer's chat template."""
 
     def __init__(self, tokenizer: Any, chat_format: ChatFormat) -> None:
-        super().__init__(tokenizer)
-        self._format = chat_format
-        self._tokens = chat_format.tokens
+        super().__init__(tokenizer, chat_format)
+        self._chat = chat_format
 
     @property
     def notes(self) -> list[str]:
         """What the template cannot express, and how it is expressed instead."""
-        return self._format.notes
+        return self._chat.notes
 
     def notes_on(self, keys: Collection[str]) -> list[str]:
         """Which keys of messages the template does not write, and what becomes of thoughts."""
-        return self._format.notes_on(keys)
-
-    def _requests(self, record: ChatRecord, context: int) -> TokenRequests[EncodedRow]:
-        """Renders the template and marks the answers; over-long prompts are cut from the left."""
-        encoded = yield from self._format.requests(record, context)
-        return EncodedRow(encoded.examples, encoded.truncated_tokens, refused=tuple(encoded.refused))
+        return self._chat.notes_on(keys)
 
 
 class ChatPredictor(PredictorDefaults):

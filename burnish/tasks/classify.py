@@ -25,7 +25,7 @@ from burnish.data.labels.rows import (
 )
 from burnish.data.rows.patterns import BY_NAME
 from burnish.data.rows.records import LabelledRecord
-from burnish.data.rows.row import IGNORED, ColumnMap, RowError
+from burnish.data.rows.row import IGNORED, ColumnMap, EncodedRow, RowError
 from burnish.data.tokens.text_pairs import PairFormat, read_inputs
 from burnish.errors import RecipeError
 from burnish.metrics.classification import (
@@ -43,7 +43,7 @@ from burnish.recipe.schema import AUTO, BALANCED, NONE, Recipe
 from burnish.tasks.defaults import EncoderDefaults, ObjectiveDefaults, ScorerDefaults
 from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
 from burnish.tasks.predictions import LABELS, Labelled, TextsPredictor
-from burnish.tasks.task import Choice, EncodedRow, Parts, Segment, TaskFacts
+from burnish.tasks.task import Choice, Parts, Segment, TaskFacts
 
 _NO_LABEL = "no label"
 _PAIR = "labelled-pair"

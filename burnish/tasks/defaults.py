@@ -5,19 +5,19 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from burnish.data.batching.batches import Batch, collate_tokens
 from burnish.data.chat.calls import CallForm
 from burnish.data.chat.reading import AnswerReader
-from burnish.data.rows.row import IGNORED, Example, RowError
+from burnish.data.rows.row import IGNORED, EncodedRow, Example, RowError
 from burnish.data.tokens.tokens import TokenRequests, Tokens, run_requests, run_requests_batched
 from burnish.metrics.measure import Measure, MetricTable
 from burnish.models.heads import ALL_LOGITS, CAUSAL, Head, computes_from_hidden, losses_at
 from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
-from burnish.tasks.task import EncodedRow, Objective, Question, Segment
+from burnish.tasks.task import Objective, Question, Segment
 
 
 class EncoderDefaults:
@@ -235,13 +235,32 @@ def split_answer(ids: Sequence[int], labels: Sequence[int]) -> tuple[list[int], 
     return [int(token) for token in ids[:start]], [int(token) for token in ids[start:]]
 
 
+class RowFormat(Protocol):
+    """How a record is written as tokens, and which of them are learned."""
+
+    @property
+    def tokens(self) -> Tokens:
+        """Encodes the texts that `requests` yields."""
+        ...
+
+    def requests(self, record: Any, context: int) -> TokenRequests[EncodedRow]:
+        """The examples of a record, none longer than `context` tokens. Raises RowError if nothing can be learned."""
+        ...
+
+
 class NextTokenEncoder(RequestsTokens):
     """Encodes labelled tokens, which the plan may pack."""
 
     can_pack = True
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, row_format: RowFormat) -> None:
         self._tokenizer = tokenizer
+        self._format = row_format
+        self._tokens = row_format.tokens
+
+    def _requests(self, record: Any, context: int) -> TokenRequests[EncodedRow]:
+        """As the format has it."""
+        return self._format.requests(record, context)
 
     def collate(
         self, examples: Sequence[Example], rows: Sequence[Sequence[int]], packed: bool, epoch: int | None

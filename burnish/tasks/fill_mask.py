@@ -10,7 +10,7 @@ import torch
 
 from burnish.data.batching.batches import Batch, pad_right
 from burnish.data.rows.records import TextRecord
-from burnish.data.rows.row import IGNORED, RowError, as_text, pick
+from burnish.data.rows.row import IGNORED, EncodedRow, RowError, as_text, pick
 from burnish.data.tokens.masking import NO_WORD, MaskExample, mask
 from burnish.errors import InputError, ModelError
 from burnish.kernels.loss import token_losses
@@ -20,7 +20,7 @@ from burnish.recipe.schema import AUTO, Recipe
 from burnish.tasks.defaults import EncoderDefaults, ObjectiveDefaults, ScorerDefaults
 from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
 from burnish.tasks.predictions import WORDS, Masks, TextsPredictor
-from burnish.tasks.task import EncodedRow, Parts, Segment, TaskFacts
+from burnish.tasks.task import Parts, Segment, TaskFacts
 
 _CANDIDATES = 5
 

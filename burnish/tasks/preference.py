@@ -13,7 +13,7 @@ from burnish.data.batching.batches import Batch
 from burnish.data.preference.format import Answer, PairExample, PreferenceFormat, RatedExample, lay_out
 from burnish.data.preference.mismatch import OtherAnswers
 from burnish.data.rows.records import ChatRecord, PreferenceRecord, RatedRecord
-from burnish.data.rows.row import IGNORED
+from burnish.data.rows.row import IGNORED, EncodedRow
 from burnish.data.tokens.tokens import TokenRequests
 from burnish.errors import DataError
 from burnish.kernels.preference import (
@@ -36,7 +36,7 @@ from burnish.recipe.schema import AUTO, PreferenceSection, Recipe
 from burnish.tasks.chat import ChatPredictor
 from burnish.tasks.defaults import ObjectiveDefaults, RequestsTokens, ScorerDefaults, split_answer
 from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
-from burnish.tasks.task import Choice, EncodedRow, Parts, Question, Segment, TaskFacts
+from burnish.tasks.task import Choice, Parts, Question, Segment, TaskFacts
 
 REFERENCE_FREE = ("simpo", "orpo", "cpo")
 """Losses that compare the answers with each other, without a reference model."""

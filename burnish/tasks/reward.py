@@ -13,7 +13,7 @@ from burnish.data.batching.batches import Batch
 from burnish.data.preference.format import ScoredFormat
 from burnish.data.preference.rows import read_dialogue
 from burnish.data.rows.records import PreferenceRecord
-from burnish.data.rows.row import RowError, as_json
+from burnish.data.rows.row import EncodedRow, RowError, as_json
 from burnish.data.tokens.text_pairs import ReadTokens, read_inputs
 from burnish.errors import InputError
 from burnish.kernels.preference import dpo_loss
@@ -24,7 +24,7 @@ from burnish.recipe.schema import Recipe
 from burnish.tasks.defaults import EncoderDefaults, ObjectiveDefaults, ScorerDefaults
 from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
 from burnish.tasks.predictions import NUMBER, TextsPredictor
-from burnish.tasks.task import EncodedRow, Parts, Segment, TaskFacts
+from burnish.tasks.task import Parts, Segment, TaskFacts
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from burnish.data.batching.batches import Batch
 from burnish.data.labels.rows import read_texts, texts_of
 from burnish.data.rows.patterns import BY_NAME
 from burnish.data.rows.records import ScoredRecord
-from burnish.data.rows.row import ColumnMap
+from burnish.data.rows.row import ColumnMap, EncodedRow
 from burnish.data.tokens.text_pairs import PairFormat, read_inputs
 from burnish.errors import DataError
 from burnish.metrics.measure import Measure, value
@@ -24,7 +24,7 @@ from burnish.recipe.schema import AUTO, Recipe
 from burnish.tasks.defaults import EncoderDefaults, ObjectiveDefaults, ScorerDefaults
 from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
 from burnish.tasks.predictions import NUMBER, TextsPredictor
-from burnish.tasks.task import Choice, EncodedRow, Parts, Segment, TaskFacts
+from burnish.tasks.task import Choice, Parts, Segment, TaskFacts
 
 _PAIR, _TEXT = "scored-pair", "scored-text"
 _FAR = 20

@@ -12,7 +12,7 @@ import torch
 
 from burnish.data.batching.batches import Batch
 from burnish.data.rows.records import SpanRecord
-from burnish.data.rows.row import RowError
+from burnish.data.rows.row import EncodedRow, RowError
 from burnish.data.spans.rows import filled, read_question
 from burnish.data.spans.windows import SpanFormat, Window
 from burnish.data.tokens.text_pairs import read_inputs
@@ -24,7 +24,7 @@ from burnish.recipe.schema import Recipe
 from burnish.tasks.defaults import EncoderDefaults, ObjectiveDefaults, ScorerDefaults
 from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
 from burnish.tasks.predictions import PASSAGE, Passage, TextsPredictor
-from burnish.tasks.task import Choice, EncodedRow, Parts, Segment, TaskFacts
+from burnish.tasks.task import Choice, Parts, Segment, TaskFacts
 
 
 def best_spans(

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from burnish.data.batching.batches import Batch, pad_right
 from burnish.data.rows.records import TaggedRecord
-from burnish.data.rows.row import IGNORED
+from burnish.data.rows.row import IGNORED, EncodedRow
 from burnish.data.tags.words import (
     NO_WORD,
     OUTSIDE,
@@ -40,7 +40,7 @@ from burnish.recipe.schema import AUTO, Recipe
 from burnish.tasks.defaults import EncoderDefaults, ObjectiveDefaults, ScorerDefaults
 from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
 from burnish.tasks.predictions import ENTITIES, Entity, TextsPredictor
-from burnish.tasks.task import Choice, EncodedRow, Parts, Segment, TaskFacts
+from burnish.tasks.task import Choice, Parts, Segment, TaskFacts
 
 _AUTO_CLASS = "AutoModelForTokenClassification"
 _USUAL_CONTEXT = 512

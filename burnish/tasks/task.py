@@ -22,7 +22,7 @@ from burnish.data.batching.batches import Batch
 from burnish.data.chat.calls import CallForm
 from burnish.data.chat.reading import AnswerReader
 from burnish.data.rows.records import Record
-from burnish.data.rows.row import RowError
+from burnish.data.rows.row import EncodedRow, RowError
 from burnish.metrics.measure import Measure, MetricTable
 from burnish.models.heads import CAUSAL, Head
 from burnish.recipe.schema import Recipe
@@ -363,20 +363,6 @@ class Task(TaskFacts):
     objective: Objective
     scorer: Scorer
     predictor: Predictor
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedRow:
-    """The examples of one record."""
-
-    examples: list[Any]
-    """Of the encoder's own type; each has `num_tokens` (input), `num_trained` (terms of the loss) and `place`."""
-    truncated_tokens: int
-    unlearned: str = ""
-    """Why nothing can be learned from the row, although a model can be evaluated on it: its answer is known, and any
-    prediction counts as wrong. Such a row is left out of the training rows only."""
-    refused: tuple[str, ...] = ()
-    """Why answers of a conversation are not learned although others are, one reason each."""
 
 
 class Segment(NamedTuple):

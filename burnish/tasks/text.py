@@ -8,7 +8,6 @@ from typing import Any
 from burnish.data.rows.records import TextRecord
 from burnish.data.rows.row import Example
 from burnish.data.tokens.text import TextFormat
-from burnish.data.tokens.tokens import TokenRequests
 from burnish.recipe.schema import Recipe
 from burnish.tasks.defaults import (
     NextTokenEncoder,
@@ -16,20 +15,7 @@ from burnish.tasks.defaults import (
     PerplexityScorer,
     PredictorDefaults,
 )
-from burnish.tasks.task import EncodedRow, Parts, Question, TaskFacts
-
-
-class TextEncoder(NextTokenEncoder):
-    """Encodes texts; long ones are split."""
-
-    def __init__(self, tokenizer: Any, text_format: TextFormat) -> None:
-        super().__init__(tokenizer)
-        self._format = text_format
-        self._tokens = text_format.tokens
-
-    def _requests(self, record: TextRecord, context: int) -> TokenRequests[EncodedRow]:
-        """Splits a text into examples of at most `context` tokens; nothing is cut off."""
-        return EncodedRow((yield from self._format.requests(record, context)), 0)
+from burnish.tasks.task import Parts, Question, TaskFacts
 
 
 class TextPredictor(PredictorDefaults):
@@ -65,7 +51,7 @@ class TextPredictor(PredictorDefaults):
 
 def _build(tokenizer: Any, recipe: Recipe) -> Parts:
     text_format, objective = TextFormat(tokenizer), NextTokenObjective(recipe.model.kernels)
-    encoder, predictor = TextEncoder(tokenizer, text_format), TextPredictor(tokenizer, text_format)
+    encoder, predictor = NextTokenEncoder(tokenizer, text_format), TextPredictor(tokenizer, text_format)
     return Parts(encoder, objective, PerplexityScorer(objective), predictor)
 
 

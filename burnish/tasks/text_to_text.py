@@ -8,16 +8,16 @@ from typing import Any
 import torch
 
 from burnish.data.batching.batches import Batch
-from burnish.data.chat.template import CALL_THOUGHT, THOUGHT
+from burnish.data.chat.probe import CALL_THOUGHT, THOUGHT
 from burnish.data.rows.records import ChatRecord
-from burnish.data.rows.row import RowError
+from burnish.data.rows.row import EncodedRow, RowError
 from burnish.data.tokens.text import SequencePair, collate_pairs
 from burnish.data.tokens.tokens import Tokens
 from burnish.kernels.loss import token_losses
 from burnish.models.heads import Head
 from burnish.recipe.schema import Recipe
 from burnish.tasks.defaults import EncoderDefaults, ObjectiveDefaults, PerplexityScorer, PredictorDefaults
-from burnish.tasks.task import EncodedRow, Parts, Question, Segment, TaskFacts
+from burnish.tasks.task import Parts, Question, Segment, TaskFacts
 
 
 def source_ids(tokenizer: Any, messages: Sequence[dict[str, Any]]) -> list[int]:

@@ -17,14 +17,14 @@ from burnish.data.images.images import Album, Picture
 from burnish.data.images.inputs import PictureBatch, PictureExample, PictureInputs, PictureTemplate
 from burnish.data.images.rows import MARK, make_record, read_prompt
 from burnish.data.rows.records import ChatRecord, PictureRecord
-from burnish.data.rows.row import IGNORED, Example, RowError
+from burnish.data.rows.row import IGNORED, EncodedRow, Example, RowError
 from burnish.data.tokens.tokens import TokenRequests
 from burnish.errors import InputError
 from burnish.models.processor import IMAGE_TEXT, copy_processor, image_tower, load_processor
 from burnish.recipe.schema import Recipe
 from burnish.tasks.chat import ChatEncoder, ChatPredictor
 from burnish.tasks.defaults import NextTokenObjective, PerplexityScorer
-from burnish.tasks.task import EncodedRow, Parts, Question, TaskFacts
+from burnish.tasks.task import Parts, Question, TaskFacts
 
 
 class PictureFormat:
@@ -66,7 +66,7 @@ class PictureEncoder(ChatEncoder):
     def _requests(self, record: PictureRecord, context: int) -> TokenRequests[EncodedRow]:
         """Renders the template, marks the answers and inserts the tokens of the pictures; nothing is cut."""
         spelled = ChatRecord(self._pictures.spelled(record.messages), None, record.place)
-        encoded = yield from self._format.requests(spelled, sys.maxsize)
+        encoded = yield from self._chat.requests(spelled, sys.maxsize)
         examples = [self._pictures.inputs.put_in(example, record.images) for example in encoded.examples]
         longest = max(example.num_tokens for example in examples)
         if longest > context:

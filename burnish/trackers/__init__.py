@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from burnish.errors import MachineError
-from burnish.recipe.schema import Recipe
 from burnish.runs.event_log import EventLog
 from burnish.runs.folder import RunFolder
 from burnish.trackers.tracker import TrackedRun, Tracker, Tracking
@@ -38,15 +38,17 @@ def check_trackers(names: Sequence[str]) -> None:
 
 
 @contextmanager
-def tracked(recipe: Recipe, folder: RunFolder, log: EventLog) -> Iterator[None]:
-    """While entered, the trackers of a recipe receive what the run logs; at the end, its evaluation as well.
+def tracked(names: Sequence[str], options: Mapping[str, Any], folder: RunFolder, log: EventLog) -> Iterator[None]:
+    """While entered, trackers receive what the run logs; at the end, its evaluation as well.
 
     Args:
-        recipe: without `auto`.
+        names: of the trackers; one that is named twice keeps the run once.
+        options: of the run by dotted name, none of them `auto`.
         folder: of the run.
         log: of its events.
     """
-    found = [Tracking(_make(name), TrackedRun.of(recipe, folder), log) for name in dict.fromkeys(recipe.track)]
+    run = TrackedRun(folder.name, folder.path, folder.path.absolute().parent, options)
+    found = [Tracking(_make(name), run, log) for name in dict.fromkeys(names)]
     for tracking in found:
         log.listen(tracking)
     try:

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from burnish.recipe.names import options, spelled
-from burnish.recipe.schema import Recipe
+from burnish.recipe.names import spelled
 from burnish.runs.damage import DamagedRun
 from burnish.runs.description import evaluation_of
 from burnish.runs.events import Event, StepDone, Validated, Warned
@@ -27,19 +26,7 @@ class TrackedRun:
     runs: Path
     """The folder of all runs; what compares runs is kept there."""
     options: Mapping[str, Any]
-    """The resolved recipe by dotted name."""
-
-    @classmethod
-    def of(cls, recipe: Recipe, folder: RunFolder) -> TrackedRun:
-        """The run of a folder.
-
-        Args:
-            recipe: without `auto`.
-            folder: of the run.
-        """
-        values = recipe.model_dump(mode="json")
-        named = {name: _inner(values, name) for name in options()}
-        return cls(folder.name, folder.path, folder.path.absolute().parent, named)
+    """Those of its recipe by dotted name, resolved and JSON-ready."""
 
     @property
     def tracking(self) -> Path:
@@ -49,12 +36,6 @@ class TrackedRun:
     def texts(self) -> dict[str, str]:
         """The options as text."""
         return {name: spelled(value) for name, value in self.options.items() if value is not None}
-
-
-def _inner(values: Any, name: str) -> Any:
-    for part in name.split("."):
-        values = values[part]
-    return values
 
 
 class Tracker(Protocol):

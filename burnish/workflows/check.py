@@ -23,15 +23,15 @@ from burnish.check.examination import Block, Examination, Examiner
 from burnish.check.finding import Finding
 from burnish.check.labels import is_far_too_small, usual_size
 from burnish.check.token_view import TokenView
+from burnish.data.files.json_lines import json_lines
 from burnish.data.files.opening import is_compressed
-from burnish.data.files.readers import is_json_lines, json_lines
+from burnish.data.files.readers import is_json_lines
 from burnish.data.files.sources import Source, Sources, find_all
 from burnish.data.files.splits import CALLED, TEST, VALID, describe_columns, rows_by_split
 from burnish.data.files.splits import TRAIN as TRAINING
 from burnish.data.rows.dataset import (
     Records,
     find_split_columns,
-    make_records,
     refuse_empty,
     why_unusable,
 )
@@ -208,11 +208,11 @@ def _first_pass(recipe: Recipe) -> _FirstPass:
     refuse_missing_group(parts[TRAINING], section.group)
     shape = detect_shape(parts[TRAINING], section.columns, section.shape, what_is_asked(recipe))
     check_shape(recipe, shape.name, task_names_for(shape.record))
-    thin = list(map(_thin, make_records(parts[TRAINING], shape, rejected)))
+    thin = list(map(_thin, shape.to_records(parts[TRAINING], rejected)))
     lines = _lines(sources.train) if thin and all(one is _NO_OPTIONS for one in thin) else None
     while lines is None and (block := list(islice(rows, _BLOCK))):
         block = rows_by_split(block, columns)[TRAINING] if columns else block
-        thin += map(_thin, make_records(block, shape, rejected))
+        thin += map(_thin, shape.to_records(block, rejected))
     refuse_empty(thin, rejected, section.named)
     skipped = _skipped(section, sources)
     said, untested = "", _untested(section, sources, parts[TEST], shape, thin)
@@ -247,7 +247,8 @@ def _untested(
     rejected: list[Rejected] = []
     name = sources.test[0] if sources.test else section.named
     rows = list(islice(good_rows(sources.test, rejected), _FIRST)) if sources.test else rows
-    reason = why_unusable(train, make_records(rows, shape, rejected), rejected) if rows or sources.test else ""
+    test = list(shape.to_records(rows, rejected))
+    reason = why_unusable(train, test, rejected) if rows or sources.test else ""
     return f"The test data in `{name}` is not used: {reason}." if reason else ""
 
 

@@ -56,7 +56,7 @@ def eject(
 def _eject(folder: RunFolder, recipe: Recipe, script: Path, rows_file: Path, emit: EventLog) -> tuple[Path, Path]:
     result = result_of(folder)
     check_present(folder, recipe)
-    check_ejectable(recipe)
+    check_ejectable(recipe.task, recipe.method, recipe.lora, recipe.train, recipe.optimization, recipe.preference)
     check_whole(folder, "cannot be written as a script")
     if recipe.start.how == CONTINUE:
         raise InputError(
@@ -81,6 +81,14 @@ def _eject(folder: RunFolder, recipe: Recipe, script: Path, rows_file: Path, emi
     steps = last_step(planned, cycles)
     facts = Ejected(
         run=folder.name,
+        task=recipe.task,
+        method=recipe.method,
+        seed=recipe.seed,
+        packing=recipe.data.packing,
+        model=recipe.model,
+        train=recipe.train,
+        lora=recipe.lora,
+        preference=recipe.preference,
         base=context.location.name if context.location.is_hub else str(context.location.folder.resolve()),
         rows_file=rows_file.name,
         device=context.device.type,
@@ -100,7 +108,7 @@ def _eject(folder: RunFolder, recipe: Recipe, script: Path, rows_file: Path, emi
     if rows_file.exists() and rows_file.read_bytes() != json_lines(rows):  # not left by an eject that was killed
         check_target(rows_file)
     write_json_lines(rows_file, rows)
-    write_text(script, write_script(recipe, facts))
+    write_text(script, write_script(facts))
     if recipe.lora.dropout and not context.method.trains_base:
         emit(Note("Dropout draws different random numbers there, so the losses will be close but not identical."))
     return script, rows_file

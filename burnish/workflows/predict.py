@@ -219,10 +219,11 @@ def parts_of(sources: Sequence[Source]) -> Iterator[list[Row | Rejected]]:
 
 def _model_of(session: Session) -> str:
     """The base model by name, and the result by its hash."""
-    run = session.run
+    opened = session.opened
+    run = opened.run
     where = None if run is None else run.result
-    tuned = "" if where is None or session.is_base else fingerprint(where)
-    return f"{session.recipe.model.name} {tuned}".strip()
+    tuned = "" if where is None or opened.is_base else fingerprint(where)
+    return f"{opened.base} {tuned}".strip()
 
 
 def _hash_of(sources: Sequence[Source]) -> str:

@@ -94,7 +94,8 @@ def _resume(folder: RunFolder, base_model: str | None, killed: Writer | None, em
     if process.decide(lambda: is_evaluated(folder)):
         emit(Note("Only the report and the model card were missing."))
     else:
-        with tracked(recipe, folder, emit) if isinstance(emit, EventLog) else nullcontext():
+        options = recipe.option_values()
+        with tracked(recipe.track, options, folder, emit) if isinstance(emit, EventLog) else nullcontext():
             loop, context = continue_training(folder, recipe, killed, emit, process=process)
             evaluate(loop, context, folder)
     if process.is_main:

@@ -30,9 +30,10 @@ from burnish.models.device import free_memory
 from burnish.plan.run_plan import RunPlan
 from burnish.plan.time import find_usable, step_key, training_seconds
 from burnish.prepare.context import RunContext, prepare
-from burnish.prepare.idle import no_effect
+from burnish.prepare.idle import no_effect, without_effect
 from burnish.prepare.model import load_from, measure_on_base, needs_base, open_result
 from burnish.prepare.resolve import Resolver, resolve_by_steps, total_steps
+from burnish.prepare.result import keep_best
 from burnish.prepare.shared import Shared
 from burnish.prepare.sweep_checks import AskedSweep, check_sweep
 from burnish.recipe.grid import MakeRecipe, Setting, setting_name
@@ -52,7 +53,7 @@ from burnish.trackers import tracked
 from burnish.workflows.evaluate import evaluate
 from burnish.workflows.resume import continue_training
 from burnish.workflows.run import Sweep
-from burnish.workflows.train import begin_folder, fit, keep_best, load, plan_training, without_effect
+from burnish.workflows.train import begin_folder, fit, load, plan_training
 
 
 def sweep(
@@ -267,7 +268,7 @@ class _Sweeping:
         if folder.recipe.is_file():  # an earlier process began it
             with write_lock(folder.path, "trained") as killed:
                 log, recipe = EventLog(folder.path, self.listeners), open_recipe(folder, needs_metric=True)
-                with tracked(recipe, folder, log):
+                with tracked(recipe.track, recipe.option_values(), folder, log):
                     loop, context = continue_training(folder, recipe, killed, log, self.shared)
                     self._keep(run, loop, context, folder)
             return
@@ -280,10 +281,12 @@ class _Sweeping:
             record_trust(folder, model.context.recipe)
             run.preparation = time.time() - started + planned.seconds
             self.preparations.append(run.preparation)
-            with tracked(model.context.recipe, folder, planned.log):
+            recipe = model.context.recipe
+            with tracked(recipe.track, recipe.option_values(), folder, planned.log):
                 loop = fit(model, folder)
-                if model.time is not None and not loop.progress.stopped and not loop.progress.cycles:
-                    model.context.emit(TimeMeasured(model.time.run, loop.progress.seconds))
+                expected = model.expected.time
+                if expected is not None and not loop.progress.stopped and not loop.progress.cycles:
+                    model.context.emit(TimeMeasured(expected.run, loop.progress.seconds))
                 self._keep(run, loop, model.context, folder)
 
     def _keep(self, run: SweepRun, loop: Loop, context: RunContext, folder: RunFolder) -> None:

@@ -9,7 +9,7 @@ from tests.contract.sources import modules, tree
 OTHERS = {
     "visible": "the one way itself",
     "metrics.answers": "with numbers of its own",
-    "data.files.readers": "a row of JSON Lines, whose place in the line is reported",
+    "data.files.json_lines": "a row of JSON Lines, whose place in the line is reported",
     "data.files.json_documents": "a document, whose place is reported",
     "data.chat.calls": "a value that ends somewhere in an answer",
     "serve.job_objects": "what Burnish has just written",

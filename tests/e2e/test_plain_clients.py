@@ -156,7 +156,7 @@ def test_a_decoder_whose_config_pads_with_eos_labels_all_the_same(pad: str, tmp_
 @pytest.mark.parametrize("method", ["qlora", *(pytest.param(m, marks=pytest.mark.slow) for m in HALF)])
 def test_in_half_precision_and_in_few_bits(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # answers of a tiny model turn on the last bit of bf16, so they are compared with the same operations
-    monkeypatch.setattr("burnish.inference.session.arrange_for_answers", lambda network, precision: None)
+    monkeypatch.setattr("burnish.lineage.opened.arrange_for_answers", lambda network, precision: None)
     tokenizer = make_tokenizer()
     network = make_network("llama", len(tokenizer), hidden_size=128, intermediate_size=128)
     model = save_model(tmp_path / "model", network, tokenizer)

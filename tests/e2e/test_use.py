@@ -80,7 +80,7 @@ def test_generate_from_a_base_model_that_is_no_run(
     base: Path, runs: Path, burnish: Burnish, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # a base model alone may be loaded in bf16, and the run was trained in fp32
-    monkeypatch.setattr("burnish.inference.session.choose_precision", lambda wanted, device: ("fp32", ""))
+    monkeypatch.setattr("burnish.lineage.opened.choose_precision", lambda wanted, device: ("fp32", ""))
     words = '"What is red?" --max-new-tokens 8 --quiet'
     assert burnish(f"generate {base} {words}").out == burnish(f"generate whole {words} --base").out
 

@@ -75,8 +75,8 @@ def train(
         raise InputError("`burnish train` needs DATA", "", "See `burnish train --help`")
     from burnish.cli.progress import Progress
     from burnish.cli.results import show_result
+    from burnish.lineage.begun import begun_before
     from burnish.recipe.load import load_recipe
-    from burnish.runs.begun import begun_before
 
     loaded = load_recipe(data, flags.values, flags.sets)
     place = place_for(processes)
@@ -202,8 +202,8 @@ def _train_together(console: Console, loaded: LoadedRecipe, place: Place, or_res
 
 def _earlier_run(loaded: LoadedRecipe, place: Place, process: Process, or_resume: bool) -> Path | None:
     """The run that earlier processes of this launch have begun, or any with `--or-resume`; None for a new one."""
+    from burnish.lineage.begun import begun_before
     from burnish.recipe.schema import AUTO
-    from burnish.runs.begun import begun_before
 
     is_again = process.any(place.attempt > 0)  # an agent that was started again itself counts from 0
     if is_again and (noted := process.run_before()) is not None:

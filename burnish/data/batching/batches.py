@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
+import heapq
+from array import array
+from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy
 import torch
 
-from burnish.data.batching.rows import Rows, pack_best_fit
 from burnish.data.rows.row import IGNORED, Example
 from burnish.data.tokens.tokens import token_counts
 
@@ -150,53 +152,94 @@ _PART = 1 << 16
 """Rows whose numbers are Python's at the same time."""
 
 
-class BatchSource(Protocol):
-    """What the training loop takes its batches from.
+class Rows(Sequence[list[int]]):
+    """Rows of indices: a list is made when its row is asked for.
 
-    A planned source knows every step before the run begins. One that is not, for example because the model itself
-    writes what it then learns from, makes the batches of a step when they are asked for, and not earlier.
+    Args:
+        ends: `[rows]` int64: the number of indices in this row and all before it.
+        indices: `[indices]` int64: those of all rows, one after the other.
     """
 
-    examples: Sequence[Any]
-    """Those that batches refer to, for naming the rows of a step."""
+    def __init__(self, ends: numpy.ndarray, indices: numpy.ndarray) -> None:
+        self.ends, self.indices = ends, indices
 
-    @property
-    def micro_tokens(self) -> int:
-        """Most tokens of a micro-batch, padding included. May be set at any time."""
-        ...
+    @classmethod
+    def single(cls, number: int) -> Rows:
+        """So many rows of one index each."""
+        return cls(numpy.arange(1, number + 1), numpy.arange(number))
 
-    @micro_tokens.setter
-    def micro_tokens(self, tokens: int) -> None: ...
+    def __len__(self) -> int:
+        return len(self.ends)
 
-    @property
-    def is_planned(self) -> bool:
-        """Whether the batches of a step depend on neither weights nor earlier steps, so that they can be prefetched."""
-        ...
+    @overload
+    def __getitem__(self, index: int) -> list[int]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[list[int]]: ...
+    def __getitem__(self, index: int | slice) -> list[int] | list[list[int]]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        number = range(len(self))[index]
+        begin = self.ends[number - 1] if number else 0
+        return self.indices[begin : self.ends[number]].tolist()
 
-    @property
-    def steps_per_epoch(self) -> int:
-        """Optimizer steps that count as one epoch."""
-        ...
+    def __iter__(self) -> Iterator[list[int]]:
+        return (self[number] for number in range(len(self)))
 
-    def step_batches(self, step: int) -> list[Batch]:
-        """The micro-batches of an optimizer step, counted from 0. Asked again, the same examples in smaller pieces."""
-        ...
+    def sums(self, values: numpy.ndarray) -> numpy.ndarray:
+        """`[rows]` int64: for each row, the sum of the values of its indices."""
+        sums = numpy.concatenate([[0], numpy.cumsum(values[self.indices])])[numpy.concatenate([[0], self.ends])]
+        return numpy.diff(sums)
 
-    def step_examples(self, step: int) -> list[int]:
-        """Indices of the examples of such a step, also of those that other processes compute."""
-        ...
 
-    def padded_tokens(self, step: int) -> int:
-        """Tokens that go through the network in a step, padding included. Asked only where the batches are planned."""
-        ...
+def pack_best_fit(lengths: Sequence[int] | numpy.ndarray, capacity: int) -> Rows:
+    """Best-fit decreasing bin packing: puts each example, longest first, into the fullest row that still has room, and
+    of equally full ones into the first.
 
-    def micro_batch_sizes(self, step: int) -> list[tuple[int, int]]:
-        """Rows and width in tokens of each micro-batch of a step whose batches have been asked for."""
-        ...
+    Args:
+        lengths: length of each example in tokens.
+        capacity: tokens per row; no length may exceed it.
 
-    def halve_micro_batch(self, step: int) -> bool:
-        """Halves the largest micro-batch of such a step; False where each is a single row already."""
-        ...
+    Returns:
+        Rows of indices into `lengths`. Every index is in exactly one row. Uses at most 11/9 of the optimal number of
+        rows, plus one (Johnson 1973).
+
+    Raises:
+        ValueError: an example is longer than a row.
+    """
+    lengths = numpy.asarray(lengths, numpy.int64)
+    order = numpy.argsort(-lengths, kind="stable")
+    if len(order) and lengths[order[0]] > capacity:
+        index = int(order[0])
+        raise ValueError(f"example {index} has {lengths[index]} tokens, more than a row of {capacity}")
+    row_of = numpy.array(_row_of_each(lengths, order, capacity), numpy.int64)
+    # within a row, in the order in which they were put there
+    indices = order[numpy.argsort(row_of, kind="stable")]
+    return Rows(numpy.cumsum(numpy.bincount(row_of)), indices)
+
+
+def _row_of_each(lengths: numpy.ndarray, order: numpy.ndarray, capacity: int) -> array[int]:
+    """`[examples]`: for the examples in this order, the number of its row."""
+    row_of, number = array("q"), 0
+    rooms: list[int] = []  # in tokens, of rows that are not full; sorted, each once
+    rows_with: dict[int, list[int]] = {}  # for each room, the rows that have it, as a heap
+    for begin in range(0, len(order), _PART):
+        for length in lengths[order[begin : begin + _PART]].tolist():
+            at = bisect_left(rooms, length)
+            if at == len(rooms):
+                row, left, number = number, capacity, number + 1
+            else:
+                left = rooms[at]
+                row = heapq.heappop(rows_with[left])
+                if not rows_with[left]:
+                    del rows_with[left], rooms[at]
+            row_of.append(row)
+            if left == length:
+                continue
+            if left - length not in rows_with:
+                rows_with[left - length] = []
+                insort(rooms, left - length)
+            heapq.heappush(rows_with[left - length], row)
+    return row_of
 
 
 class BatchPlan:

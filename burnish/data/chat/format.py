@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from burnish.data.chat.calls import CallForm, find_call_form
+from burnish.data.chat.messages import is_learned
 from burnish.data.chat.own_template import ensure_template, set_kwargs
 from burnish.data.chat.parting import insert_thought, rest_after_prompt
 from burnish.data.chat.probe import (
@@ -30,10 +31,9 @@ from burnish.data.chat.template import (
     adapt,
     check_answer,
     contains,
-    is_learned,
     thought_and_words,
 )
-from burnish.data.rows.row import Example, RowError
+from burnish.data.rows.row import EncodedRow, Example, RowError
 from burnish.data.tokens.tokens import TokenRequests, Tokens, fit_answers, run_requests
 from burnish.errors import ModelError
 
@@ -223,9 +223,6 @@ def _agreeing(turns: Iterable[_Turn]) -> list[list[_Turn]]:
     return runs
 
 
-__all__ = ["ChatFormat", "EncodedChat", "ensure_template"]
-
-
 class Chat(Protocol):
     """A chat record."""
 
@@ -237,17 +234,6 @@ class Chat(Protocol):
 
     @property
     def place(self) -> str: ...
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedChat:
-    """The examples of one conversation, and what is missing in them."""
-
-    examples: list[Example]
-    truncated_tokens: int
-    """Tokens that did not fit the context."""
-    refused: list[str]
-    """Why answers were not placed, one reason each."""
 
 
 class ChatFormat:
@@ -365,11 +351,11 @@ class ChatFormat:
         ids = self.tokens.encode([self._template.render(PLAIN, None, answer_next=False)])[0]
         return self.tokens.with_lead(ids) is ids
 
-    def encode(self, record: Chat, context: int) -> EncodedChat:
+    def encode(self, record: Chat, context: int) -> EncodedRow:
         """Encodes a single conversation like `requests`, with the same errors."""
         return run_requests(self.tokens, self.requests(record, context))
 
-    def requests(self, record: Chat, context: int) -> TokenRequests[EncodedChat]:
+    def requests(self, record: Chat, context: int) -> TokenRequests[EncodedRow]:
         """Examples of at most `context` tokens; messages after the last answer are dropped, and answers that are not to
         be learned are context alone.
 
@@ -386,7 +372,7 @@ class ChatFormat:
             fitting, cut = self._fit(sequence, context, record.place, is_last=number == len(placed.sequences))
             examples += fitting
             truncated += cut
-        return EncodedChat(examples, truncated, placed.refused)
+        return EncodedRow(examples, truncated, refused=placed.refused)
 
     def _fit(self, sequence: MaskedTokens, context: int, place: str, is_last: bool) -> tuple[list[Example], int]:
         # A BOS that only the template writes also stays in front.

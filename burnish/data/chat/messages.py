@@ -1,4 +1,11 @@
-"""One message of a conversation, in any of the forms that files have for it, and whether its answer is learned."""
+"""One message of a conversation, in any of the forms that files have for it: its role, what it says, and whether its
+answer is learned.
+
+Also of bare lists of texts, which user and assistant say in turn:
+
+["Hi.", "Hello.", "How are you?", "Fine."]        [["Hi.", "Hello."], ["How are you?", "Fine."]]
+["User: Hi.", "Bot: Hello."]                      with the role before each
+"""
 
 from __future__ import annotations
 
@@ -7,14 +14,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from burnish.data.chat.roles import NO_ROLES, find_role, read_role, role_name
-from burnish.data.chat.tools import read_calls
-from burnish.data.rows.patterns import THOUGHT
-from burnish.data.rows.row import RowError, as_text, check_characters, parse_json_text
+from burnish.data.rows.row import RowError, as_json, as_text, check_characters, parse_json_text
 from burnish.visible import parse_json
 
 Message = dict[str, Any]
 
+_ARGUMENTS = ("arguments", "parameters", "input", "args", "kwargs")
+"""Keys that hold the arguments of a call: OpenAI's, Llama's, Anthropic's and others."""
 _OBJECTS = re.compile(r"\s*\[\s*\{")
 """How a list of objects begins as JSON text."""
 TEXTS = ("text", "input_text", "output_text", "refusal")
@@ -24,11 +30,18 @@ WEIGHTS = (
     "should_train", "train_on", "compute_loss", "calculate_loss",
 )  # fmt: skip
 """Keys that say whether an answer is learned."""
-_MEASURED = ("loss", "loss_weight")
+MEASURED = ("loss", "loss_weight")
 """Of these, keys that may as well hold something measured, which says nothing."""
 KEPT = ("name", "tool_call_id")
 CONTENTS = ("content", "value", "text", "message", "refusal", "parts")
 """Keys that hold what a message says."""
+THOUGHT = (
+    "reasoning_content", "reasoning", "thinking", "thought", "thoughts", "thinking_content", "chain_of_thought", "cot",
+    "complex_cot", "thinking_trajectory", "reasoning_text",
+    "tool_plan",
+)  # fmt: skip
+"""The thought before an answer: keys of a message, or columns beside the answer. A record's message has it under the
+first."""
 USED = frozenset(
     ("role", "from", "speaker", "sender", "author", "channel", "tool_calls", "function_call", "reasoning_details")
     + (*CONTENTS, *KEPT, *THOUGHT, *WEIGHTS)
@@ -36,6 +49,28 @@ USED = frozenset(
 LEARNED = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
 """What these keys hold, as text in lower case, and whether it means that the answer is learned."""
 IMAGES = ("image", "image_url", "input_image", "video", "audio", "input_audio")
+_ROLES = {
+    "system": "system developer sys system_prompt système sistema система 系统",
+    "user": "user human prompter customer client question input query prompt usr nutzer benutzer kunde frage "
+    "utilisateur usuario usuário utente пользователь 用户 ユーザー",
+    "assistant": "assistant gpt chatgpt bing bard claude gemini llama mistral mixtral qwen deepseek gemma phi grok "
+    "command_r model ai bot chatbot agent answer output response completion llm ai_assistant assistent assistante "
+    "asistente assistente ассистент 助手 アシスタント",
+    "thought": "thought thinking reasoning analysis think",
+    "function_call": "function_call tool_call",
+    "tool": "tool function observation tool_response tool_result function_response function_result ipython",
+}
+ROLES = {name: role for role, names in _ROLES.items() for name in names.split()}
+"""The usual names of roles, in lower case, by what they mean."""
+_VERSION = re.compile(r"[-_. ]?v?\d[\w.:-]*\Z")
+"""What follows the name of a model, as in `gpt-4` and `claude-3-opus`."""
+NO_ROLES: Mapping[str, str] = {}
+_KEYS = ("role", "from", "speaker", "sender")
+_INNER_CHANNEL = "analysis"
+"""The channel of gpt-oss that has thoughts."""
+_SPEAKERS = ("user", "assistant")
+_ROLE = re.compile(r"\W{0,3}(\w[\w ]{0,20}?)\W{0,2}:\s*(.*)", re.DOTALL)
+"""A text with the role of its speaker before it."""
 
 
 def read_message(message: Any, number: int, roles: Mapping[str, str] = NO_ROLES) -> Message:
@@ -263,32 +298,13 @@ def read_weight(message: Mapping[str, Any], number: int) -> bool:
         if weight is None:
             continue
         text = str(weight).strip().lower()
-        if text not in LEARNED and key in _MEASURED:
+        if text not in LEARNED and key in MEASURED:
             continue
         if text not in LEARNED:
             raise RowError(f"message {number} has the {key} {weight!r}; an answer is learned (1) or not (0)")
         if not LEARNED[text]:
             return False
     return True
-
-
-def unused_keys(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> tuple[str, ...]:
-    """Keys inside the messages of all rows that nothing uses, sorted.
-
-    Args:
-        rows: values by column.
-        columns: those that may hold messages.
-    """
-    messages = (message for values in rows for column in columns for message in messages_in(values.get(column)))
-    return tuple(sorted({str(key) for message in messages for key in message if _is_unused(message, key)}))
-
-
-def _is_unused(message: Mapping[str, Any], key: str) -> bool:
-    if key == "tools" and find_role(str(role_name(message)), {}) == "system":
-        return False
-    if message[key] is None or (key in USED and key not in _MEASURED):
-        return False
-    return key not in _MEASURED or str(message[key]).strip().lower() not in LEARNED
 
 
 def messages_in(cell: Any) -> Iterator[Mapping[str, Any]]:
@@ -298,3 +314,119 @@ def messages_in(cell: Any) -> Iterator[Mapping[str, Any]]:
     for message in cell if isinstance(cell, (list, tuple)) else [cell]:
         if isinstance(message, dict) and role_name(message) is not None:
             yield message
+
+
+def read_calls(value: Any, number: int) -> list[dict[str, Any]]:
+    """Tool calls in OpenAI's form, from the same form, from `{"name", "arguments"}`, or from either as JSON text.
+
+    Raises:
+        RowError: a call has no name, or its arguments are not an object.
+    """
+    value = parse_json_text(value, f"the tool call of message {number}")
+    calls = value if isinstance(value, list) else [value]
+    return [read_call(call, number) for call in calls]
+
+
+def read_call(call: Any, number: int) -> dict[str, Any]:
+    """One tool call in OpenAI's form. Raises RowError as `read_calls` does."""
+    function = call.get("function") or call if isinstance(call, dict) else None
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str) or not function["name"]:
+        raise RowError(f"the tool call of message {number} has no function name")
+    name = next((name for name in _ARGUMENTS if function.get(name) is not None), _ARGUMENTS[0])
+    others = [key for key, value in function.items() if key not in (*_ARGUMENTS, "name") and isinstance(value, dict)]
+    if others and function.get(name) is None:
+        raise RowError(f"the tool call of message {number} has no `{name}`, but `{others[0]}`")
+    arguments = parse_json_text(function.get(name), f"the tool call's arguments in message {number}")
+    if not isinstance(arguments, dict) and arguments is not None:
+        raise RowError(f"the tool call's arguments in message {number} are not an object")
+    as_json(call, f"the tool call of message {number}")
+    read = {"type": "function", "function": {"name": function["name"], "arguments": arguments or {}}}
+    return {"id": call["id"], **read} if isinstance(call.get("id"), str) else read
+
+
+def role_name(message: Mapping[str, Any]) -> Any:
+    """What a message has for its role; None if it has nothing."""
+    author = message.get("author")
+    named = next((message[key] for key in _KEYS if message.get(key) is not None), None)
+    return author.get("role") if named is None and isinstance(author, Mapping) else named
+
+
+def by_role(turn: Any) -> list[Any]:
+    """A turn such as `{"human": "Hi.", "assistant": "Hello."}` as a message for each role; any other as it is."""
+    is_one = isinstance(turn, dict) and len(turn) > 1 and role_name(turn) is None
+    if not is_one or not all(isinstance(text, str) and find_role(str(name), {}) for name, text in turn.items()):
+        return [turn]
+    return [{"role": name, "content": text} for name, text in turn.items()]
+
+
+def read_role(message: Mapping[str, Any], number: int, roles: Mapping[str, str] = NO_ROLES) -> str:
+    """The role: `system`, `user`, `assistant`, `thought`, `tool` or `function_call`.
+
+    Raises:
+        RowError: the role is missing or unknown.
+    """
+    name = role_name(message)
+    if name is None:
+        raise RowError(f"message {number} has no `role`")
+    role = find_role(str(name), roles) if isinstance(name, (str, int)) else None
+    if role is None:
+        raise RowError(
+            f"message {number} has the unknown role `{name}`; to say what it means: "
+            f"`--set 'data.roles.{name}=assistant'`, or user, system or tool"
+        )
+    if role == "assistant" and str(message.get("channel")).lower() == _INNER_CHANNEL:
+        return "thought"
+    return role
+
+
+def find_role(name: str, roles: Mapping[str, str]) -> str | None:
+    """What a role in a file means: by the user's map, else by its usual name, whatever its case; None if unknown."""
+    if name in roles:
+        return roles[name]
+    plain = name.strip().rstrip(":").strip().lower().replace("-", "_").replace(" ", "_")
+    known = ROLES.get(plain)
+    if known is None and ROLES.get(_VERSION.sub("", plain)) == "assistant":
+        return "assistant"  # a model with its version
+    return known
+
+
+def are_turns(value: Any) -> bool:
+    """Whether a value is a list of texts that are said in turn, or of pairs of these."""
+    return len(_texts(value)) > 1
+
+
+def _texts(value: Any) -> list[str]:
+    """What is said, in order; empty for anything else."""
+    if not isinstance(value, (list, tuple)):
+        return []
+    if all(isinstance(pair, (list, tuple)) and len(pair) == len(_SPEAKERS) for pair in value):
+        value = [text for pair in value for text in pair]
+    return list(value) if all(isinstance(text, str) for text in value) else []
+
+
+def has_roles(texts: Sequence[str], roles: Mapping[str, str] = NO_ROLES) -> bool:
+    """Whether each text begins with the role of its speaker."""
+    found = [_ROLE.fullmatch(text) for text in texts]
+    return bool(found) and all(match is not None and find_role(match[1], roles) is not None for match in found)
+
+
+def as_messages(value: Any, roles: Mapping[str, str] = NO_ROLES) -> Any:
+    """A list of texts as messages, each with its role: that before the text if all have one, else user and assistant in
+    turn. Any other value unchanged.
+
+    Args:
+        value: a cell.
+        roles: the user's names of roles.
+    """
+    texts = _texts(value)
+    if not texts:
+        return value
+    if has_roles(texts, roles):
+        named = [match for text in texts if (match := _ROLE.fullmatch(text))]
+        return [{"role": match[1], "content": match[2]} for match in named]
+    return [{"role": _SPEAKERS[number % 2], "content": text} for number, text in enumerate(texts)]
+
+
+def are_named(value: Any) -> bool:
+    """Whether a value is a list of texts, each with the role of its speaker before it."""
+    return has_roles(_texts(value))

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from os.path import commonprefix
+from typing import Any
 
 from burnish.data.chat.template import (
     BLOCKS,
-    CALL_THOUGHT,
     CLOSED,
     DROPPED,
     INSERTED,
     PARTS,
     TEXT,
-    THOUGHT,
     THOUGHT_FIELDS,
     ChatTemplate,
     Message,
     TemplateFeatures,
     adapt,
+    split_thought,
 )
 from burnish.data.rows.row import RowError
 from burnish.data.tokens.tokens import Tokens
@@ -367,6 +367,24 @@ def _closing(
                 # of a repeated mark the first: generation stops there
                 return Closing(mark, tail[tail.index(mark) :])
     return None
+
+
+THOUGHT, CALL_THOUGHT = "assistant.thought", "assistant.thought before a call"
+_ALWAYS_USED = ("role", "content", "tool_calls", "weight", "reasoning_content")
+
+
+def message_keys(messages: Iterable[Mapping[str, Any]]) -> set[str]:
+    """The keys of messages that a template may or may not write, each as `role.key`; thoughts as `THOUGHT` or
+    `CALL_THOUGHT`."""
+    keys: set[str] = set()
+    for message in messages:
+        role, content = message["role"], message.get("content")
+        keys.update(f"{role}.{key}" for key in message if key not in _ALWAYS_USED)
+        if role != "assistant":
+            continue
+        if message.get("reasoning_content") or (isinstance(content, str) and split_thought(content)[1] != content):
+            keys.add(CALL_THOUGHT if message.get("tool_calls") else THOUGHT)
+    return keys
 
 
 def notes_on_keys(template: ChatTemplate, features: TemplateFeatures, keys: Collection[str]) -> list[str]:

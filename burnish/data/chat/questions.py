@@ -6,10 +6,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from burnish.data.chat.messages import LEARNED, USED, messages_in
-from burnish.data.chat.roles import find_role, role_name
-from burnish.data.chat.tools import are_tools
-from burnish.data.rows.patterns import BY_NAME, THOUGHT
+from burnish.data.chat.messages import LEARNED, MEASURED, THOUGHT, USED, find_role, messages_in, role_name
+from burnish.data.chat.rows import are_tools
+from burnish.data.rows.patterns import BY_NAME
 from burnish.data.rows.row import as_list, quoted
 from burnish.errors import DataError
 from burnish.system.shell import quoted as shell_quoted
@@ -47,6 +46,25 @@ def answers_in(rows: Rows, columns: Sequence[str]) -> Iterator[Mapping[str, Any]
         for message in (message for column in columns for message in messages_in(row.get(column))):
             if find_role(str(role_name(message)), {}) in ("assistant", "function_call"):
                 yield message
+
+
+def unused_keys(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> tuple[str, ...]:
+    """Keys inside the messages of all rows that nothing uses, sorted.
+
+    Args:
+        rows: values by column.
+        columns: those that may hold messages.
+    """
+    messages = (message for values in rows for column in columns for message in messages_in(values.get(column)))
+    return tuple(sorted({str(key) for message in messages for key in message if _is_unused(message, key)}))
+
+
+def _is_unused(message: Mapping[str, Any], key: str) -> bool:
+    if key == "tools" and find_role(str(role_name(message)), {}) == "system":
+        return False
+    if message[key] is None or (key in USED and key not in MEASURED):
+        return False
+    return key not in MEASURED or str(message[key]).strip().lower() not in LEARNED
 
 
 def ask_about_marks(rows: Rows, columns: Sequence[str], shape: str) -> None:

@@ -1,4 +1,5 @@
-"""Reads conversations in OpenAI's and ShareGPT's form, and questions with answers, into one form."""
+"""Reads conversations in OpenAI's and ShareGPT's form, and questions with answers, into one form; and the tools that a
+row describes."""
 
 from __future__ import annotations
 
@@ -6,7 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from burnish.data.chat.messages import (
+    NO_ROLES,
+    THOUGHT,
     Message,
+    are_named,
+    are_turns,
+    as_messages,
+    by_role,
     cell_text,
     is_learned,
     is_message_list,
@@ -14,15 +21,19 @@ from burnish.data.chat.messages import (
     with_results,
     with_thoughts,
 )
-from burnish.data.chat.roles import NO_ROLES, are_named, are_turns, as_messages, by_role
-from burnish.data.chat.tools import tools_inside, tools_of
 from burnish.data.rows.pattern import Pattern
-from burnish.data.rows.patterns import CONTEXT, DIALOGUES, HISTORY, SYSTEM, THOUGHT
+from burnish.data.rows.patterns import CONTEXT, DIALOGUES, HISTORY, SYSTEM, TOOLS
 from burnish.data.rows.records import ChatRecord
-from burnish.data.rows.row import RowError, as_text, parse_json_text, pick
+from burnish.data.rows.row import RowError, as_json, as_text, parse_json_text, pick
 
 MOST_MESSAGES = 4096
 """Each answer is found in what the template writes of all messages before it, so the time grows with their square."""
+_SCHEMAS = ("input_schema", "inputSchema", "schema")
+"""Keys that other interfaces have for what OpenAI calls `parameters`."""
+_LISTS = ("functionDeclarations", "function_declarations")
+"""Keys under which Gemini lists the functions of a tool."""
+_DESCRIBED = {"parameters", "description", *_SCHEMAS}
+_DESCRIBING = ("system", "developer")
 
 
 def read_messages(value: Any, column: str, roles: Mapping[str, str] = NO_ROLES) -> tuple[Message, ...]:
@@ -166,3 +177,81 @@ def with_system(values: Mapping[str, Any], messages: tuple[Message, ...]) -> tup
     if not system or not system.strip() or messages[0]["role"] == "system":
         return messages
     return ({"role": "system", "content": system}, *messages)
+
+
+def read_tools(value: Any) -> tuple[dict[str, Any], ...] | None:
+    """Tool descriptions in OpenAI's form, from a list, one object, or either as JSON text; None if there are none.
+
+    Raises:
+        RowError: a tool has no name.
+    """
+    value = parse_json_text(value, "tools")
+    if not value:
+        return None
+    tools = []
+    for tool in _each_tool(value):
+        function = tool.get("function") or tool if isinstance(tool, dict) else None
+        if not isinstance(function, dict) or not function.get("name"):
+            raise RowError("a tool in `tools` has no name")
+        as_json(tool, "tools")
+        described = _with_parameters(function)
+        tools.append({**tool, "function": described} if "function" in tool else _as_function(described))
+    return tuple(tools)
+
+
+def _each_tool(value: Any) -> list[Any]:
+    """The tools of a cell one by one: Gemini lists several in one object, and Bedrock has an object around each."""
+    found = value.get("tools", value) if isinstance(value, dict) else value
+    tools: list[Any] = []
+    for tool in found if isinstance(found, list) else [found]:
+        if not isinstance(tool, dict):
+            tools.append(tool)
+            continue
+        listed = next((tool[key] for key in _LISTS if isinstance(tool.get(key), list)), None)
+        tools += [tool.get("toolSpec", tool)] if listed is None else listed
+    return tools
+
+
+def _as_function(described: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": "function", "function": described}
+
+
+def _with_parameters(function: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The description of a function with its parameters as an object under `parameters`, where templates read them."""
+    schema = function.get("parameters")
+    if isinstance(schema, str):
+        return {**function, "parameters": parse_json_text(schema, "the parameters of a tool")}
+    other = next((name for name in _SCHEMAS if isinstance(function.get(name), dict)), None)
+    if schema is not None or other is None:
+        return function
+    bare = {("parameters" if name == other else name): value for name, value in function.items()}
+    inner = bare["parameters"].get("json")  # as in Bedrock's `{"inputSchema": {"json": ...}}`
+    return {**bare, "parameters": inner} if isinstance(inner, dict) else bare
+
+
+def tools_inside(messages: Any) -> tuple[dict[str, Any], ...] | None:
+    """The tools that a system message has under `tools`; None if none has any. Raises RowError as `read_tools`."""
+    if not isinstance(messages, (list, tuple)):
+        return None
+    has = (one for one in messages if isinstance(one, dict) and one.get("role") in _DESCRIBING and one.get("tools"))
+    found = next(has, None)
+    return read_tools(found["tools"]) if found is not None else None
+
+
+def are_tools(cell: Any) -> bool:
+    """Whether a cell seems to describe tools: objects with a name and what the tool takes or does."""
+    try:
+        found = parse_json_text(cell, "")
+    except RowError:
+        return False
+    found = found if isinstance(found, list) else [found]
+    functions = [tool.get("function") or tool if isinstance(tool, dict) else None for tool in found]
+    return bool(functions) and all(
+        isinstance(one, dict) and isinstance(one.get("name"), str) and not _DESCRIBED.isdisjoint(one)
+        for one in functions
+    )
+
+
+def tools_of(values: Mapping[str, Any]) -> tuple[dict[str, Any], ...] | None:
+    """The tools of a row, from `tools` or, as they were once called, `functions`. Raises RowError as `read_tools`."""
+    return read_tools(pick(values, TOOLS)[1])

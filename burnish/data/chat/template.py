@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 from typing import Any
 
-from jinja2 import TemplateError
+from jinja2 import TemplateError, TemplateSyntaxError, nodes
 
-from burnish.data.chat.budget import budget, check_length, check_operators
-from burnish.data.chat.own_template import named_templates, template_variables
+from burnish.data.chat.own_template import named_templates, parsed, template_variables
 from burnish.data.rows.row import RowError
+from burnish.errors import ModelError
+from burnish.system.limits import LimitedMemory, TooSlow, limited_time
+from burnish.system.machine import memory_size
 from burnish.visible import parse_json
 
 Message = dict[str, Any]
@@ -84,29 +87,6 @@ def split_thought(content: str) -> tuple[str, str]:
     """The thought in <think> tags at the start of an answer (empty if there is none), and the rest of the answer."""
     found = _THOUGHT_BLOCK.match(content)
     return (found[1], content[found.end() :]) if found else ("", content)
-
-
-def is_learned(message: Mapping[str, Any]) -> bool:
-    """Whether an answer is trained on: with `weight: 0` it is context alone."""
-    return message.get("weight") != 0
-
-
-THOUGHT, CALL_THOUGHT = "assistant.thought", "assistant.thought before a call"
-_ALWAYS_USED = ("role", "content", "tool_calls", "weight", "reasoning_content")
-
-
-def message_keys(messages: Iterable[Mapping[str, Any]]) -> set[str]:
-    """The keys of messages that a template may or may not write, each as `role.key`; thoughts as `THOUGHT` or
-    `CALL_THOUGHT`."""
-    keys: set[str] = set()
-    for message in messages:
-        role, content = message["role"], message.get("content")
-        keys.update(f"{role}.{key}" for key in message if key not in _ALWAYS_USED)
-        if role != "assistant":
-            continue
-        if message.get("reasoning_content") or (isinstance(content, str) and _THOUGHT_BLOCK.match(content)):
-            keys.add(CALL_THOUGHT if message.get("tool_calls") else THOUGHT)
-    return keys
 
 
 def _plain(message: Mapping[str, Any]) -> Message:
@@ -329,10 +309,74 @@ def _squeeze(text: str) -> str:
 # give different bytes.
 _TODAY = date(2026, 1, 1)
 _ASKS_TODAY = re.compile(r"""strftime_now\(\s*(['"])(.*?)\1\s*\)""")
+SECONDS = 1.0
+"""Of processor time, for one conversation."""
+BYTES = 256 << 20
+"""On top of what the process has; only Linux counts it."""
+_CHARACTERS, _TIMES = 1 << 20, 20
+"""What a template may write by itself, and how often what it is given."""
+_MEMORY = LimitedMemory()
 # A template is a program: on messages that it does not expect, it may fail in any of these ways.
 _TEMPLATE_ERRORS = (
     TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError, SyntaxError
 )  # fmt: skip
+
+
+@contextmanager
+def budget() -> Iterator[None]:
+    """While entered, templates may take `SECONDS` of processor time and `BYTES` of memory.
+
+    Raises:
+        ModelError: a template took more.
+    """
+    try:
+        with _MEMORY.limited(BYTES), limited_time(SECONDS):
+            yield
+    except TooSlow:
+        raise _refused(f"ran for {SECONDS:g} s without coming to an end") from None
+    except MemoryError:
+        raise _refused(f"took more than {memory_size(BYTES)} of memory") from None
+
+
+def check_length(text: str, messages: Sequence[Mapping[str, Any]]) -> None:
+    """Refuses a template that writes far more than it is given: each text would be tokenized and kept.
+
+    Raises:
+        ModelError: `text` is longer than any real template makes these messages.
+    """
+    if len(text) <= _CHARACTERS:
+        return
+    given = len(json.dumps(messages, ensure_ascii=False, default=str))
+    if len(text) > _CHARACTERS + _TIMES * given:
+        raise _refused(f"wrote {len(text):,} characters for a conversation of {given:,}")
+
+
+def check_operators(source: str) -> None:
+    """Refuses a template with a power: one such operation may take hours, and cannot be interrupted.
+
+    Raises:
+        ModelError: it has one.
+    """
+    if _has_power(source):
+        raise _refused("uses the operator `**`, with which it could run for hours")
+
+
+@lru_cache(maxsize=64)
+def _has_power(source: str) -> bool:
+    if "**" not in source:  # which may also be in its text
+        return False
+    try:
+        return parsed(source).find(nodes.Pow) is not None
+    except (TemplateSyntaxError, RecursionError):  # it cannot be rendered either
+        return False
+
+
+def _refused(what: str) -> ModelError:
+    return ModelError(
+        f"the chat template {what}",
+        "A chat template is a program that comes with the model, and this one may have been made to do harm.",
+        "Use another model, or write a template that you trust into `chat_template.jinja` in a copy of its folder",
+    )
 
 
 def try_template(source: str) -> None:

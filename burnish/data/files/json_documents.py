@@ -29,6 +29,7 @@ from burnish.data.files.json_layouts import (
     lists_within,
     row_of,
 )
+from burnish.data.files.json_lines import RepeatedKey, keyed_once
 from burnish.data.files.json_tables import table_of, tables_within
 from burnish.data.files.lines import describe_encoding, text_lines
 from burnish.data.files.opening import open_binary
@@ -37,7 +38,6 @@ from burnish.data.files.unnamed import SAMPLE, Unnamed, is_list_of_cells, unname
 from burnish.data.rows.row import Rejected, Row, note_on, quoted
 from burnish.errors import DataError
 from burnish.system.shell import quoted as shell_quoted
-from burnish.visible import RepeatedKey, keyed_once
 
 SPACE = re.compile(r"[ \t\n\r]*")
 

@@ -17,15 +17,8 @@ _ANSWERS = {"choices": "label", "rating": "rating", "number": "score", "textarea
 """Kinds of answers in Label Studio, and the column of each where it is the only question."""
 NUMBER = "row_idx"
 """The key of a row's number where the hub's viewer wrote it; the row is inside."""
-_HITS = ("_index", "_source")
+HITS = ("_index", "_source")
 """Keys of a hit of Elasticsearch; the row is below the latter."""
-
-
-def is_plain(value: Mapping[str, Any]) -> bool:
-    """Whether `row_of` would leave an object as it is, certainly."""
-    if NUMBER in value or "data" in value or _HITS[1] in value:
-        return False
-    return not any(type(cell) is list and cell and type(cell[0]) is list for cell in value.values())
 
 
 def row_of(value: Any) -> dict[str, Any] | None:
@@ -36,8 +29,8 @@ def row_of(value: Any) -> dict[str, Any] | None:
     if isinstance(value, dict):
         if NUMBER in value and isinstance(inner := value.get("row"), dict):
             return inner
-        if _HITS[0] in value and isinstance(inner := value.get(_HITS[1]), dict):
-            return {key: cell for key, cell in value.items() if key != _HITS[1]} | inner
+        if HITS[0] in value and isinstance(inner := value.get(HITS[1]), dict):
+            return {key: cell for key, cell in value.items() if key != HITS[1]} | inner
         tagged = [key for key, cell in value.items() if are_tagged_words(cell)]
         if len(tagged) == 1 and not {*_WORD_KEYS, "tags"} & (value.keys() - set(tagged)):
             return {key: cell for key, cell in value.items() if key != tagged[0]} | _sentence(value[tagged[0]])

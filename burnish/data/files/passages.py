@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from burnish.data.files.sources import find_sources
-from burnish.data.rows.dataset import make_records, refuse_empty
+from burnish.data.rows.dataset import refuse_empty
 from burnish.data.rows.reading import good_rows
 from burnish.data.rows.records import TextRecord
 from burnish.data.rows.row import Rejected
@@ -49,7 +49,7 @@ def read_passages(general: str) -> Sequence[TextRecord]:
             "Forgetting is measured on running text.",
             "Give a file with a column `text`, or leave `evaluate.general` at `auto`",
         )
-    records = make_records(rows, shape, rejected)
+    records = list(shape.to_records(rows, rejected))
     refuse_empty(records, rejected, name)
     # Passages end at arbitrary places: with EOS in the loss, the metric would depend on how soon a tuned model stops.
     return [replace(record, ends=False) for record in records if isinstance(record, TextRecord)]

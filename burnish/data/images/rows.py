@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from burnish.data.chat.messages import read_message
-from burnish.data.chat.roles import NO_ROLES, read_role
+from burnish.data.chat.messages import NO_ROLES, read_message, read_role
 from burnish.data.chat.rows import through_last_answer, with_system
 from burnish.data.images.images import Picture, picture_in_data, picture_in_file, shortened
 from burnish.data.rows.pattern import Pattern

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from burnish.data.chat.accepted import settle_answers, settle_questions
-from burnish.data.chat.messages import USED, WEIGHTS
+from burnish.data.chat.messages import THOUGHT, USED, WEIGHTS
 from burnish.data.chat.questions import (
     answers_in,
     ask_about_choices,
@@ -23,7 +23,7 @@ from burnish.data.labels.missing import spelled
 from burnish.data.labels.numbers import number_of
 from burnish.data.rows.mapping import mapping
 from burnish.data.rows.pattern import Pattern
-from burnish.data.rows.patterns import ANSWER, BY_NAME, PROMPT, THOUGHT
+from burnish.data.rows.patterns import ANSWER, BY_NAME, PROMPT
 from burnish.data.rows.records import RatedRecord
 from burnish.data.rows.row import RowError, pick, quoted
 from burnish.data.rows.settled import Asked, Choice, Reading, Settled

@@ -6,10 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from burnish.data.chat.messages import Message, read_message, with_thoughts
-from burnish.data.chat.roles import NO_ROLES
-from burnish.data.chat.rows import is_answer, with_system
-from burnish.data.chat.tools import tools_of
+from burnish.data.chat.messages import NO_ROLES, Message, read_message, with_thoughts
+from burnish.data.chat.rows import is_answer, tools_of, with_system
 from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.patterns import ANSWER, PROMPT, TURNS
 from burnish.data.rows.records import Messages, PreferenceRecord, RatedRecord

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence, Sized
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 
 import numpy
@@ -15,7 +15,7 @@ from burnish.data.rows.division import Division, divide
 from burnish.data.rows.groups import describe_groups, group_of, refuse_missing_group
 from burnish.data.rows.keyed import KeyedRows, Keying
 from burnish.data.rows.mixing import Drawn, Origins, mix
-from burnish.data.rows.packed import Gathering, gather
+from burnish.data.rows.packed import gather
 from burnish.data.rows.place import find_place
 from burnish.data.rows.reading import good_rows, notes_on_formats, rows_of, training_rows
 from burnish.data.rows.records import Record, content_hash
@@ -205,7 +205,8 @@ def _all_for_test(parts: Mapping[str, _Part], shape: Shape, rejected: list[Rejec
     """All rows of all splits as test rows."""
     for split in (VALID, TEST):
         rejected += parts[split].rejected
-    records = make_records((row for part in parts.values() for row in part.rows), shape, rejected, parts[TRAIN].disk)
+    rows = (row for part in parts.values() for row in part.rows)
+    records = gather(shape.to_records(rows, rejected), parts[TRAIN].disk)
     refuse_empty(records, rejected, parts[TRAIN].name)
     return Splits([], [], records)
 
@@ -376,19 +377,6 @@ def why_unusable(train: Sequence[Record], test: Sequence[Record], left_out: Sequ
     if others and not any(min(numbers) <= number <= max(numbers) for number in others):
         return f"none of its numbers (from {min(others):g} to {max(others):g}) is in the range of the training rows"
     return ""
-
-
-def make_records(
-    rows: Iterable[Row], shape: Shape, rejected: list[Rejected], disk: Disk | None = None
-) -> Sequence[Record]:
-    """The records of the rows, kept in memory or on a disk; unusable ones are added to `rejected`."""
-    records = Gathering[Record](disk=disk)
-    for row in rows:
-        try:
-            records.add(shape.to_record(row))
-        except RowError as error:
-            rejected.append(Rejected(row.file, row.line, str(error)))
-    return records.done()
 
 
 def refuse_empty(left: Sized, rejected: Sequence[Rejected], name: str) -> None:

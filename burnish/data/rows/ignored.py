@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from burnish.data.chat.roles import find_role
+from burnish.data.chat.messages import find_role
 from burnish.data.rows.mapping import WRITTEN, mapping
 from burnish.data.rows.row import Row, quoted
 from burnish.errors import DataError

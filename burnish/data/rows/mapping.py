@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from burnish.data.chat.roles import by_role, find_role
+from burnish.data.chat.messages import by_role, find_role
 from burnish.data.labels.cells import are_marked, as_flag
 from burnish.data.labels.missing import spelled
 from burnish.data.labels.numbers import are_amounts, number_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from burnish.data.chat.roles import are_turns
+from burnish.data.chat.messages import THOUGHT, are_turns
 from burnish.data.rows.mapping import WRITTEN
 from burnish.data.rows.pairs import RESULT, SOURCE, is_text_pair
 from burnish.data.rows.pattern import Pattern
@@ -89,13 +89,6 @@ TURNS, PROMPT = ("messages", "conversations", "contents"), ("prompt", "question"
 DIALOGUES = (*TURNS, "dialog", "dialogue", "dialogs", "dialogues", "conversation", "utterances", "turns", "chat")
 """Columns that may hold what is said in turn, as a list of texts."""
 ANSWER = ("completion", "response", "output", "answer")
-THOUGHT = (
-    "reasoning_content", "reasoning", "thinking", "thought", "thoughts", "thinking_content", "chain_of_thought", "cot",
-    "complex_cot", "thinking_trajectory", "reasoning_text",
-    "tool_plan",
-)  # fmt: skip
-"""The thought before an answer: keys of a message, or columns beside the answer. A record's message has it under the
-first."""
 TEXT = ("text", "sentence", "review", "comment", "content", "tweet", "utterance", "headline")
 LABEL = (
     "label", "labels", "gold_label", "category", "class", "sentiment", "intent", "topic", "emotion", "target",

@@ -84,6 +84,21 @@ class Example:
         return len(labels) - int(numpy.count_nonzero(labels == IGNORED) if is_array else labels.count(IGNORED))
 
 
+@dataclass(frozen=True, slots=True)
+class EncodedRow:
+    """The examples of one record."""
+
+    examples: list[Any]
+    """Of the encoder's own type; each has `num_tokens` (input), `num_trained` (terms of the loss) and `place`."""
+    truncated_tokens: int = 0
+    """Tokens that did not fit the context."""
+    unlearned: str = ""
+    """Why nothing can be learned from the row, although a model can be evaluated on it: its answer is known, and any
+    prediction counts as wrong. Such a row is left out of the training rows only."""
+    refused: Sequence[str] = ()
+    """Why answers of a conversation are not learned although others are, one reason each."""
+
+
 class RowError(ValueError):
     """A row cannot be used; the message gives the reason. Caught by the loader, which counts and reports the row."""
 

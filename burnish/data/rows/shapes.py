@@ -18,7 +18,7 @@ from burnish.data.rows.records import (
     Record,
     ScoredRecord,
 )
-from burnish.data.rows.row import ColumnMap, Row, RowError, did_you_mean, is_known_name, pick, quoted
+from burnish.data.rows.row import ColumnMap, Rejected, Row, RowError, did_you_mean, is_known_name, pick, quoted
 from burnish.data.rows.settled import Asked, Choice, Reading, Settled
 from burnish.data.rows.unnamed_columns import UNNAMED, columns_of_unnamed
 from burnish.errors import DataError
@@ -108,6 +108,14 @@ class Shape:
             raise RowError(f"there is no column `{missing[0][0]}`{seems}")
         return load_function(pattern.reader)(pattern, values, row.place)
 
+    def to_records(self, rows: Iterable[Row], rejected: list[Rejected]) -> Iterator[Record]:
+        """The records of rows; those that are unusable are added to `rejected` meanwhile."""
+        for row in rows:
+            try:
+                yield self.to_record(row)
+            except RowError as error:
+                rejected.append(Rejected(row.file, row.line, str(error)))
+
 
 def detect_shape(
     rows: Sequence[Row], columns: Mapping[str, str], wanted: str = AUTO, asked: Asked | None = None
@@ -169,7 +177,7 @@ def detect_shape(
         (*notes, *first.notes, *settled.notes),
         readings,
         (*first.choices, *settled.choices),
-        load_function("burnish.data.chat.messages:unused_keys")(renamed, main.names),
+        load_function("burnish.data.chat.questions:unused_keys")(renamed, main.names),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from burnish.data.chat.roles import as_messages, find_role, role_name
+from burnish.data.chat.messages import as_messages, find_role, role_name
 from burnish.data.rows.pattern import Pattern, load_function
 from burnish.data.rows.patterns import BY_NAME, TURNS
 from burnish.data.rows.records import RatedRecord, Record

@@ -12,7 +12,7 @@ import torch
 from burnish.data.batching.batches import Batch
 from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.records import TextRecord
-from burnish.data.rows.row import IGNORED, Example, RowError, as_text, pick
+from burnish.data.rows.row import IGNORED, EncodedRow, Example, RowError, as_text, pick
 from burnish.data.tokens.tokens import TokenRequests, Tokens, run_requests
 
 
@@ -55,11 +55,11 @@ class TextFormat:
         """The ids of a prompt as in training: after BOS if the tokenizer adds it."""
         return self.tokens.encode_led([text])[0]
 
-    def encode(self, record: Text, context: int) -> list[Example]:
+    def encode(self, record: Text, context: int) -> EncodedRow:
         """Encodes a single text like `requests`, with the same errors."""
         return run_requests(self.tokens, self.requests(record, context))
 
-    def requests(self, record: Text, context: int) -> TokenRequests[list[Example]]:
+    def requests(self, record: Text, context: int) -> TokenRequests[EncodedRow]:
         """Consecutive chunks that together have every token of the record's text.
 
         Raises:
@@ -76,10 +76,8 @@ class TextFormat:
             ids = [*ids, eos]
         if len(lead) + len(ids) < 2:
             raise RowError("the text is a single token: there is nothing to predict")
-        return [
-            Example(lead + chunk, [IGNORED] * len(lead) + chunk, record.place)
-            for chunk in _chunks(ids, context - len(lead), least=1 if lead else 2)
-        ]
+        chunks = _chunks(ids, context - len(lead), least=1 if lead else 2)
+        return EncodedRow([Example(lead + chunk, [IGNORED] * len(lead) + chunk, record.place) for chunk in chunks])
 
 
 def _chunks(ids: list[int], size: int, least: int) -> list[list[int]]:

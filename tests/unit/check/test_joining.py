@@ -12,8 +12,7 @@ from burnish.check.contents import SpecialTokens
 from burnish.check.examination import Examination
 from burnish.check.rows import TRAIN
 from burnish.data.rows.records import ChatRecord, LabelledRecord, Record
-from burnish.data.rows.row import Example, Rejected
-from burnish.tasks.task import EncodedRow
+from burnish.data.rows.row import EncodedRow, Example, Rejected
 
 WORDS = [
     "lantern",

@@ -17,8 +17,8 @@ from burnish.check.labels import LabelCounts, is_far_too_small, odd_turns, spell
 from burnish.check.repair import repaired
 from burnish.check.token_view import TokenStatistics
 from burnish.data.rows.records import TextRecord
-from burnish.data.rows.row import IGNORED, Example
-from burnish.tasks.task import EncodedRow, Task
+from burnish.data.rows.row import IGNORED, EncodedRow, Example
+from burnish.tasks.task import Task
 
 
 @pytest.mark.parametrize(

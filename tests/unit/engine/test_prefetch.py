@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from burnish.data.batching.batches import Batch, BatchPlan
-from burnish.engine.loop import Prefetch
+from burnish.engine.source import Prefetch
 from tests.tiny_data import random_examples
 from tests.tiny_training import token_plan
 

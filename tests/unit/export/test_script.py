@@ -29,11 +29,14 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 def make_script(kind: str, **facts: Any) -> str:
-    options = {
+    options: dict[str, Any] = {
         "task": "chat",
         "train": TrainSection(learning_rate=1e-4, optimizer="adamw"),
         "lora": LoraSection(rank=4, alpha=8),
         "model": ModelSection(name="tiny", precision="fp32"),
+        "seed": 0,
+        "packing": True,
+        "preference": PreferenceSection(),
         **KINDS[kind],
     }
     known: dict[str, Any] = {
@@ -51,7 +54,13 @@ def make_script(kind: str, **facts: Any) -> str:
         "vocabulary": 301,
         "cycles": [],
     }
-    return write_script(Recipe(**options), Ejected(**{**known, **facts}))
+    return write_script(Ejected(**{**options, **known, **facts}))
+
+
+def check(**options: Any) -> None:
+    """Refuses a run with these options."""
+    asked = Recipe(**options)
+    check_ejectable(asked.task, asked.method, asked.lora, asked.train, asked.optimization, asked.preference)
 
 
 def free_names(text: str) -> set[str]:
@@ -134,7 +143,7 @@ def test_a_name_that_is_not_defined_is_found() -> None:
 )
 def test_what_has_no_counterpart_is_refused_in_three_parts(options: dict[str, Any], what: str) -> None:
     with pytest.raises(InputError) as caught:
-        check_ejectable(Recipe(**options))
+        check(**options)
     assert caught.value.what == what
     assert caught.value.why
     assert caught.value.fix
@@ -142,4 +151,4 @@ def test_what_has_no_counterpart_is_refused_in_three_parts(options: dict[str, An
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_has_one_is_let_pass(kind: str) -> None:
-    check_ejectable(Recipe(**{"task": "chat", **KINDS[kind]}))
+    check(**{"task": "chat", **KINDS[kind]})

@@ -13,7 +13,6 @@ from burnish.lineage.recipe_differences import (
     find_differences,
     group_recipes,
     is_alike,
-    option_values,
 )
 from burnish.recipe.load import load_recipe
 from burnish.recipe.names import options
@@ -23,13 +22,6 @@ def made(filled: Collection[str] = (), data: str = "rows", model: str = "base", 
     """What a run was made from; options by their dotted names, with `__` for the dot."""
     flags = {name.replace("__", "."): value for name, value in given.items()}
     return Made(load_recipe("rows.jsonl", flags, []).recipe, filled, data, model)
-
-
-def test_every_option_has_a_value() -> None:
-    values = option_values(made(train__epochs=2).recipe)
-    assert values.keys() == options().keys()
-    assert values["train.epochs"] == 2
-    assert values["seed"] == 0
 
 
 def test_options_that_differ_without_names() -> None:

@@ -6,6 +6,14 @@ import pytest
 
 from burnish.errors import RecipeError
 from burnish.recipe.names import did_you_mean, expand, names_elsewhere, options, suggest
+from burnish.recipe.schema import Recipe, TrainSection
+
+
+def test_a_recipe_has_a_value_for_every_option() -> None:
+    values = Recipe(train=TrainSection(epochs=2)).option_values()
+    assert list(values) == list(options())
+    assert values["train.epochs"] == 2
+    assert values["seed"] == 0
 
 
 @pytest.mark.parametrize(

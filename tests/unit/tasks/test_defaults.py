@@ -11,7 +11,7 @@ import torch
 
 from burnish.data.batching.batches import collate_tokens
 from burnish.data.rows.records import ChatRecord, TextRecord
-from burnish.data.rows.row import IGNORED, Example, RowError
+from burnish.data.rows.row import IGNORED, EncodedRow, Example, RowError
 from burnish.metrics.measure import value
 from burnish.models.heads import ALL_LOGITS, CAUSAL
 from burnish.recipe.schema import ModelSection, Recipe
@@ -25,7 +25,7 @@ from burnish.tasks.defaults import (
     split_answer,
 )
 from burnish.tasks.evaluated import EvaluatedExamples
-from burnish.tasks.task import EncodedRow, Question, Segment
+from burnish.tasks.task import Question, Segment
 from tests.tiny_models import CONTEXT, make_network
 
 

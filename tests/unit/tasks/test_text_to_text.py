@@ -10,7 +10,7 @@ import torch
 from tokenizers import processors
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from burnish.data.chat.template import CALL_THOUGHT, message_keys
+from burnish.data.chat.probe import CALL_THOUGHT, message_keys
 from burnish.data.rows.records import ChatRecord
 from burnish.data.rows.row import IGNORED, RowError
 from burnish.recipe.schema import Recipe

@@ -10,8 +10,7 @@ import numpy
 import pytest
 import torch
 
-from burnish.data.batching.batches import Batch, BatchPlan, collate_tokens
-from burnish.data.batching.rows import Rows
+from burnish.data.batching.batches import Batch, BatchPlan, Rows, collate_tokens
 from tests.tiny_data import random_examples
 from tests.tiny_training import token_plan
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from burnish.data.batching.rows import pack_best_fit
+from burnish.data.batching.batches import pack_best_fit
 
 
 def test_packs_by_hand() -> None:

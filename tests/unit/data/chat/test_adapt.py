@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from burnish.data.chat.probe import message_keys
 from burnish.data.chat.template import (
     TemplateFeatures,
     adapt,
     check_answer,
     contains,
-    message_keys,
     split_thought,
     thought_and_words,
 )

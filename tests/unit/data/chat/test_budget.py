@@ -15,9 +15,8 @@ from typing import Any
 
 import pytest
 
-from burnish.data.chat import budget as budget_module
-from burnish.data.chat.budget import budget
-from burnish.data.chat.template import ChatTemplate, try_template
+from burnish.data.chat import template as template_module
+from burnish.data.chat.template import ChatTemplate, budget, try_template
 from burnish.data.rows.row import RowError
 from burnish.errors import ModelError
 from tests.snapshots import check_message
@@ -48,7 +47,7 @@ def _as_before() -> Any:
 
 
 def test_one_that_does_not_end_is_stopped(tiny_tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(budget_module, "SECONDS", 0.2)
+    monkeypatch.setattr(template_module, "SECONDS", 0.2)
     with pytest.raises(ModelError) as caught:
         rendered(tiny_tokenizer, SLOW)
     check_message(caught.value)
@@ -71,7 +70,7 @@ def test_a_power_is_refused_before_it_is_computed(template: str, tiny_tokenizer:
 
 @pytest.mark.parametrize("template", [SLOW, LARGE[0], "{{ 'a' * 3000000 }}", "{{ 10 ** 100000000 }}"])
 def test_a_first_try_refuses_what_does_harm(template: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(budget_module, "SECONDS", 0.2)
+    monkeypatch.setattr(template_module, "SECONDS", 0.2)
     with pytest.raises(ModelError, match="the chat template (ran|took|uses|wrote)"):
         try_template(template)
 
@@ -141,7 +140,7 @@ def test_threads_share_the_limit() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the memory of a process")
 def test_the_stack_may_grow_where_no_memory_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel kills a process whose stack cannot grow."""
-    monkeypatch.setattr(budget_module, "BYTES", 32 << 20)
+    monkeypatch.setattr(template_module, "BYTES", 32 << 20)
 
     class Large(ctypes.Structure):
         _fields_ = (("content", ctypes.c_char * (3 << 19)),)
@@ -161,7 +160,7 @@ def test_the_stack_may_grow_where_no_memory_is_left(monkeypatch: pytest.MonkeyPa
 
 
 def test_time_outside_of_it_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(budget_module, "SECONDS", 0.05)
+    monkeypatch.setattr(template_module, "SECONDS", 0.05)
     with budget():
         pass
     ended = time.process_time() + 0.1

@@ -6,8 +6,7 @@ import json
 
 import pytest
 
-from burnish.data.chat.rows import read_messages
-from burnish.data.chat.tools import read_tools
+from burnish.data.chat.rows import read_messages, read_tools
 from burnish.data.rows.row import RowError
 from tests.snapshots import check_message
 

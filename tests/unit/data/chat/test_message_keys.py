@@ -7,11 +7,9 @@ from typing import Any
 import pytest
 
 from burnish.data.chat.format import ChatFormat
-from burnish.data.chat.messages import read_content, read_message
-from burnish.data.chat.roles import find_role
+from burnish.data.chat.messages import THOUGHT, find_role, read_content, read_message
 from burnish.data.chat.rows import read_messages
 from burnish.data.rows.dataset import load_records
-from burnish.data.rows.patterns import THOUGHT
 from burnish.data.rows.records import ChatRecord
 from burnish.data.rows.row import IGNORED, Row, RowError
 from burnish.data.rows.settled import Asked

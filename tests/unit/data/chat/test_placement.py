@@ -10,7 +10,7 @@ import pytest
 import tests.unit.data.chat_templates as styles
 import tests.unit.data.thinking_templates as thinking
 from burnish.data.chat.format import ChatFormat
-from burnish.data.chat.template import message_keys
+from burnish.data.chat.probe import message_keys
 from burnish.data.preference.format import PreferenceFormat
 from burnish.data.rows.records import ChatRecord, PreferenceRecord
 from burnish.data.rows.row import RowError

@@ -7,14 +7,12 @@ from typing import Any
 
 import pytest
 
-from burnish.data.chat.probe import Closing, TemplateProbe, notes_on_keys, probe_template
+from burnish.data.chat.probe import CALL_THOUGHT, THOUGHT, Closing, TemplateProbe, notes_on_keys, probe_template
 from burnish.data.chat.template import (
     BLOCKS,
-    CALL_THOUGHT,
     DROPPED,
     INSERTED,
     TEXT,
-    THOUGHT,
     ChatTemplate,
     TemplateFeatures,
 )

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from burnish.data.chat.tools import read_call, read_tools
+from burnish.data.chat.messages import read_call
+from burnish.data.chat.rows import read_tools
 from burnish.data.rows.records import ChatRecord
 from burnish.data.rows.row import Row, RowError
 from burnish.data.rows.settled import Asked

@@ -6,10 +6,16 @@ from typing import Any
 
 import pytest
 
-from burnish.data.chat.messages import part_kind, read_content, read_message, unused_keys
-from burnish.data.chat.questions import ask_about_marks
-from burnish.data.chat.rows import MOST_MESSAGES, answer_record, conversation_record, read_messages, with_system
-from burnish.data.chat.tools import read_tools
+from burnish.data.chat.messages import part_kind, read_content, read_message
+from burnish.data.chat.questions import ask_about_marks, unused_keys
+from burnish.data.chat.rows import (
+    MOST_MESSAGES,
+    answer_record,
+    conversation_record,
+    read_messages,
+    read_tools,
+    with_system,
+)
 from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.patterns import ANSWER, PROMPT, SYSTEM, TOOLS, TURNS
 from burnish.data.rows.records import ChatRecord

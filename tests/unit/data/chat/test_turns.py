@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from burnish.data.chat.roles import are_turns, as_messages
+from burnish.data.chat.messages import are_turns, as_messages
 from burnish.data.rows.row import Row
 from burnish.data.rows.shapes import detect_shape
 from burnish.data.rows.unanswered import UnansweredRows

@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 from tokenizers import Regex, pre_tokenizers
 
-from burnish.data.rows.row import RowError
+from burnish.data.rows.row import EncodedRow, RowError
 from burnish.data.tokens.tokens import TokenRequests, encode_plainly, run_requests, run_requests_batched
 from burnish.errors import ModelError
 from burnish.tasks.defaults import EncoderDefaults
-from burnish.tasks.task import EncodedRow
 
 
 class Letters:

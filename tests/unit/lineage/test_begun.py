@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from burnish.errors import InputError, RecipeError
+from burnish.lineage.begun import begun_before
 from burnish.recipe.load import LoadedRecipe, dump_recipe, load_recipe
-from burnish.runs.begun import begun_before
 
 
 def asked(folder: Path, **options: Any) -> LoadedRecipe:
