@@ -8,28 +8,20 @@ import numpy
 
 from burnish.engine.advice import check_labels, lower_rate, more_evaluations, raise_rate, train_less, train_longer
 from burnish.engine.curves import Curves, change, step_between, trend
+from burnish.engine.divergence import FIRST_STEPS, MATTERS, SIGNIFICANT, diverging, exploded
 from burnish.engine.schedule import warmup_steps
 from burnish.recipe.schema import Recipe
 from burnish.runs.events import Diagnosed, Event, StepDone, StoppedEarly, TrainingStarted, Validated
 
-MATTERS = 0.01
-"""Share of the base model's loss that a change must reach to be reported."""
 FEWEST_VALIDATIONS = 5
 """Fewer validations cannot show a rise or a plateau: a turning point needs several on either side."""
 _FEWEST_STEPS = 20
-_SIGNIFICANT = 3.0
-"""Standard deviations. The test is repeated at every validation, so the usual 1.96 would give a false alarm in one of
-four runs."""
-_CERTAIN = 5.0
-"""The same for comparisons with the lowest of many windows."""
 _LOST_AGAIN = 0.1
 """Share of the improvement on held-out rows that must be lost again to count as overfitting."""
-_HALF_AS_MUCH, _OF_THE_LOWEST = 0.05, 0.2
-"""Half of it is enough if it is a fifth of the lowest loss, too: where a loss falls far, a tenth of the way is much."""
+_HALF_AS_MUCH, _OF_THE_LOWEST = 0.05, 0.1
+"""Half of it is enough if it is a tenth of the lowest loss, too: where a loss falls far, a tenth of the way is much."""
 _MEMORIZED = 0.25
 """Share by which the training loss of a memorizing model is below the held-out loss."""
-_FIRST_STEPS = 3
-"""Number of first steps that define the initial training loss."""
 _SMALL_GAIN = 0.05
 """Share of the base model's loss. A run that gains less by half-time is either slow or has little to learn; the shape
 of its curve shows which."""
@@ -41,6 +33,8 @@ _SOLVED = 0.05
 """Share of the base's loss below which there is nothing left to fit."""
 _PERFECT = 0.995
 """From this value of its main metric on, a task is done: what is missing are single rows."""
+_LOST_ANSWERS = 0.5
+"""Share of the base model's main metric below which a model has lost what the base could do."""
 _FAR = 0.25
 """Share of the loss of guessing that is far from the floor: labels that follow from the inputs allow a loss of 0."""
 _NO_GAP = 0.9
@@ -48,7 +42,8 @@ _NO_GAP = 0.9
 
 
 def learning(curves: Curves) -> str | None:
-    """Held-out loss significantly and noticeably below the base model's, and below that of guessing."""
+    """Held-out loss significantly and noticeably below the base model's, and below that of guessing, without the loss
+    of what the base model could do."""
     last, base, gain = curves.last, curves.base, change(curves.last, "base")
     if base is None:
         return _training_fell(curves) if curves.step >= _FEWEST_STEPS else None
@@ -56,10 +51,19 @@ def learning(curves: Curves) -> str | None:
         return None
     if is_guessing(curves) or (has_gained_little(curves) and (not _is_half_done(curves) or is_crawling(curves))):
         return None
+    if _has_lost_answers(last, base):
+        return None
     return (
         f"the held-out loss fell from {base.loss:.3f} to {last.loss:.3f} by step {last.step}, a change of {gain} on "
         "the same rows"
     )
+
+
+def _has_lost_answers(last: Validated, base: Validated) -> bool:
+    """Whether the main metric is far below the base model's: a model of tags that calls no word an entity has a low
+    loss, too."""
+    before, after = base.figures.get(base.headline), last.figures.get(last.headline)
+    return last.is_share and before is not None and after is not None and after < _LOST_ANSWERS * before
 
 
 def is_crawling(curves: Curves) -> bool:
@@ -111,7 +115,7 @@ def stalled(curves: Curves) -> str | None:
     moved, z_score = _training_change(curves)
     place = f"after {curves.step} of {curves.total_steps} steps"
     training = f"the training loss has changed by {moved:+.3f}"
-    is_flat = z_score > -_SIGNIFICANT or -moved < MATTERS * _start(curves)
+    is_flat = z_score > -SIGNIFICANT or -moved < MATTERS * _start(curves)
     if curves.base is None:
         return f"{place} {training}" if is_flat else None
     gain = change(curves.last, "base")
@@ -130,62 +134,6 @@ def stalled(curves: Curves) -> str | None:
 def ending_at_chance(curves: Curves) -> str | None:
     """At the end of the run, it is no better than guessing on held-out rows."""
     return guessing(curves) if curves.is_over and curves.step >= _FEWEST_STEPS else None
-
-
-def diverging(curves: Curves) -> str | None:
-    """The training loss has risen far above earlier values, or training and held-out losses are worse than the base
-    model's."""
-    return _worse_than_base(curves) or _far_above_first(curves) or _climbed(curves)
-
-
-def _far_above_first(curves: Curves) -> str | None:
-    """Every recent step is at least 1.5 times the first one, which is computed with the base model's weights."""
-    newest = curves.losses[1:][-curves.window() :]
-    if len(newest) < curves.window() or min(newest) <= 1.5 * curves.losses[0]:
-        return None
-    return (
-        f"the training loss rose from {curves.losses[0]:.3f} in the first step to at least {min(newest):.3f} in each "
-        f"of the last {len(newest)} steps up to step {curves.step}"
-    )
-
-
-def _climbed(curves: Curves) -> str | None:
-    """The mean of recent steps is significantly above the lowest earlier mean, by at least half of the gain.
-
-    The rise must also be a tenth of the first loss: losses near 0 can double without harm.
-    """
-    width = curves.window()
-    if len(curves.losses) < 2 * width:
-        return None
-    losses = numpy.array(curves.losses)
-    means = numpy.convolve(losses[:-width], numpy.ones(width) / width, mode="valid")
-    lowest = int(means.argmin())
-    rise, z_score = step_between(losses[lowest : lowest + width], losses[-width:])
-    start = float(means[0])
-    is_large = rise > max(0.1 * start, 0.5 * (start - float(means[lowest])))
-    if z_score < _CERTAIN or not is_large:
-        return None
-    return (
-        f"the training loss rose from {means[lowest]:.3f} by step {curves.steps[lowest + width - 1]} to "
-        f"{losses[-width:].mean():.3f} by step {curves.step} (means of {width} steps)"
-    )
-
-
-def _worse_than_base(curves: Curves) -> str | None:
-    """Held-out loss significantly above the base model's, and training loss not below that of the first step.
-
-    The first step is computed with the base model's weights.
-    """
-    loss, newest = change(curves.last, "base"), curves.losses[1:][-curves.window() :]
-    if loss is None or curves.base is None or curves.last is None or len(newest) < _FIRST_STEPS:
-        return None
-    trained = float(numpy.mean(newest))
-    if loss.z_score < _SIGNIFICANT or loss.value < MATTERS * curves.base.loss or trained < curves.losses[0]:
-        return None
-    return (
-        f"the held-out loss rose from {curves.base.loss:.3f} to {curves.last.loss:.3f} by step {curves.last.step}, a "
-        f"change of {loss} on the same rows, and the training loss from {curves.losses[0]:.3f} to {trained:.3f}"
-    )
 
 
 def overfitting(curves: Curves) -> str | None:
@@ -301,7 +249,7 @@ def not_memorized(curves: Curves, last: Validated) -> str:
 
 def _start(curves: Curves) -> float:
     """The initial training loss: the mean of the first steps."""
-    return float(numpy.mean(curves.losses[:_FIRST_STEPS])) if curves.losses else 0.0
+    return float(numpy.mean(curves.losses[:FIRST_STEPS])) if curves.losses else 0.0
 
 
 def _training_change(curves: Curves) -> tuple[float, float]:
@@ -314,7 +262,7 @@ def _training_change(curves: Curves) -> tuple[float, float]:
 def _training_fell(curves: Curves) -> str | None:
     """Training loss that falls significantly."""
     moved, z_score = _training_change(curves)
-    if z_score > -_SIGNIFICANT:
+    if z_score > -SIGNIFICANT:
         return None
     return (
         f"the training loss changed by {moved:+.3f} in {curves.step} steps; no rows are held out, so it is unknown "
@@ -365,7 +313,7 @@ class Diagnosis:
         curves, recipe = self.curves, self._recipe
         # a run that adapts decides at its next validation whether it is stuck, and then acts instead
         waits = is_step and recipe.train.adapt is True and curves.base is not None
-        found = self._report("diverging", diverging(curves), lambda: lower_rate(recipe))
+        found = self._report("diverging", diverging(curves) or exploded(curves), lambda: lower_rate(recipe))
         if "diverging" not in self.reported:
             found += self._report("overfitting", overfitting(curves), self._train_less)
         found += self._check_gain()

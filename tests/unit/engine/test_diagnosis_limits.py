@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,6 @@ from burnish.engine import diagnosis
 from burnish.engine.curves import Curves
 from burnish.engine.diagnosis import (
     Diagnosis,
-    diverging,
     ending_at_chance,
     guessing,
     has_gained_little,
@@ -22,6 +22,7 @@ from burnish.engine.diagnosis import (
     stalled,
     underfitting,
 )
+from burnish.engine.divergence import diverging, exploded
 from burnish.recipe.schema import EvaluateSection
 from burnish.runs.events import TrainingStarted, Validated
 from tests.snapshots import check_text
@@ -62,6 +63,23 @@ FLAT = [BASE] * 20
 def test_a_gain_counts_if_it_is_significant_and_at_least_a_hundredth(change: list[float], is_learning: bool) -> None:
     curves = made(FALLING, validated(10, BASE + change[0]), validated(20, BASE + change[0], base=change))
     assert (learning(curves) is not None) == is_learning
+
+
+@pytest.mark.parametrize(("found", "is_learning"), [(0.25, True), (0.24, False), (None, True)])
+@pytest.mark.parametrize("is_share", [True, False])
+def test_a_low_loss_is_no_learning_where_the_answers_are_lost(
+    found: float | None, is_learning: bool, is_share: bool
+) -> None:
+    """Half of what the base model could do has to be left."""
+    curves = made(FALLING, validated(10, 60.0), validated(20, 50.0, base=[-50.0, -51.0, -49.0]))
+    assert curves.base is not None
+    figures = [{"F1": 0.5}, {} if found is None else {"F1": found}]
+    base, last = (
+        replace(one, headline="F1", is_share=is_share, figures=of)
+        for one, of in zip((curves.base, curves.validations[-1]), figures, strict=True)
+    )
+    curves.base, curves.validations[-1] = base, last
+    assert (learning(curves) is not None) == (is_learning or not is_share)
 
 
 def test_without_validation_rows_twenty_steps_are_needed() -> None:
@@ -245,6 +263,37 @@ def test_worse_than_the_base_in_training_and_validation(
     assert diverging(made(losses, validated(len(losses), BASE + change[0]))) is None
 
 
+@pytest.mark.parametrize(
+    ("first", "losses", "has_exploded"),
+    [
+        (100.0, [200.0] * 8, False),
+        (100.0, [200.5] * 8, True),
+        (100.0, [200.5] * 7, False),
+        (100.0, [100.0] * 4 + [200.5] * 5 + [1.0] * 4, True),
+        (100.0, [100.0] * 4 + [200.5] * 4 + [1.0] * 4, False),
+        (50.0, [150.0] * 8, False),
+        (110.0, [210.0] * 8, False),
+    ],
+)
+def test_eight_steps_at_more_than_twice_the_base_models_loss(
+    first: float, losses: list[float], has_exploded: bool
+) -> None:
+    """The higher of the first step's loss and the base model's counts, and the median of the eight."""
+    assert (exploded(made([first, *losses])) is not None) == has_exploded
+    assert exploded(made([first, *losses], base=None)) is None
+
+
+def test_what_has_exploded_is_diverging_whatever_follows_and_may_recover() -> None:
+    losses = [100.0, *[300.0] * 8, *[40.0] * 31]
+    check_text(exploded(made(losses)) or "")
+    watched = Diagnosis(made_recipe(), 40)
+    found = [one.name for one in watched.observe(validated(0, BASE))]
+    for step, loss in enumerate(losses, 1):
+        found += [one.name for one in watched.observe(step_done(step, loss))]
+    found += [one.name for one in watched.observe(validated(40, 40.0, base=[-60.0, -61.0, -59.0]))]
+    assert found == ["diverging", "recovered"]
+
+
 # overfitting
 
 EARLIER, LATER = [100.0] * 3 + [60.0] * 32, [45.0] * 20
@@ -275,11 +324,8 @@ def test_an_overfit_run_is_described() -> None:
     ("changed", "is_overfit"),
     [
         ({"newest": [4.99, 4.0, 6.0]}, False),
-        (
-            {"base": 160.0, "later": LOW, "newest": [9.99, 4.0, 12.0]},
-            False,
-        ),  # a fifth of the lowest, though no tenth of the gain
-        ({"base": 160.0, "later": LOW, "newest": [10.0, 4.0, 12.0]}, True),
+        ({"base": 130.0, "later": LOW, "newest": [4.99, 4.0, 6.0]}, False),  # a tenth of the lowest, not of the gain
+        ({"base": 130.0, "later": LOW, "newest": [5.0, 4.0, 6.0]}, True),
         ({"base": 250.0, "later": LOW, "newest": [9.99, 4.0, 12.0]}, False),  # half a tenth of the gain
         ({"base": 250.0, "later": LOW, "newest": [10.0, 4.0, 12.0]}, True),
         ({"base": 270.0, "later": LOW, "newest": [10.9, 4.0, 12.0]}, False),
@@ -321,11 +367,11 @@ def test_overfitting_needs_three_validations_and_two_after_the_lowest() -> None:
 
 
 def test_without_a_base_the_gain_is_counted_from_the_first_three_losses() -> None:
-    losses, changes = [*EARLIER, *LATER], {"lowest": [5.0, 4.0, 6.0]}
+    losses, changes = [*EARLIER, *LATER], {"lowest": [7.5, 6.0, 9.0]}
     validations = [validated(35, 50.0), validated(45, 59.0, **changes), validated(55, 60.0, **changes)]
-    made_of = [[100.0] * 3, [102.0] * 3, [98.0] * 2 + [104.0]]
+    made_of = [[200.0] * 3, [204.0] * 3, [198.0] * 2 + [204.0]]
     found = [overfitting(made([*first, *losses[3:]], *validations, base=None)) is not None for first in made_of]
-    assert found == [True, False, True], "a tenth of 50, of 52 and of 50"
+    assert found == [True, False, True], "a twentieth of 150, of 154 and of 150"
 
 
 # underfitting
