@@ -13,6 +13,7 @@ from burnish.data.files.conll import begins_with_comment, looks_like_conll, read
 from burnish.data.files.json_documents import read_json
 from burnish.data.files.json_lines import form_of, parse_line, read_jsonl
 from burnish.data.files.lines import byte_lines, describe_encoding, read_text
+from burnish.data.files.listed import read_listed
 from burnish.data.files.marked_lines import read_marked
 from burnish.data.files.opening import is_compressed, without_compression
 from burnish.data.files.tables import read_csv, read_tsv
@@ -69,6 +70,12 @@ def unsupported(path: Path) -> DataError:
             "What an archive holds is read from a folder.",
             f"Unpack it with `{unpack}`, and give the file or folder",
         )
+    if suffix == ".py":
+        return DataError(
+            f"`{path}` is Python code, and code is not run",
+            "Rows that are written into it as a list, such as spaCy's `TRAIN_DATA`, are read from a text file.",
+            f"Copy it: `cp {shell_quoted(str(path))} {shell_quoted(path.with_suffix('.txt').name)}`, and give the copy",
+        )
     has = f"the unsupported suffix `{path.suffix}`" if path.suffix else "no suffix"
     return DataError(
         f"`{path}` has {has}",
@@ -120,9 +127,9 @@ def _has_json_lines(path: Path, marks: tuple[bytes, ...] = (b"{", b"[")) -> bool
 
 
 def read_text_or_lines(path: Path) -> Iterator[Row | Rejected]:
-    """Reads a `.txt` file: running text, lines with labels or tags, or JSON Lines under that name."""
+    """Reads a `.txt` file: running text, lines with labels or tags, JSON, JSON Lines, or a list in Python code."""
     if not _has_json_lines(path, (b"{",)):
-        return read_marked(path) or read_text(path)
+        return read_marked(path) or read_listed(path) or read_text(path)
     note = note_on(path.name, [describe_encoding(path), "is read as JSON Lines: each line is an object"])
     return (replace(row, note=note) if isinstance(row, Row) else row for row in read_jsonl(path))
 
