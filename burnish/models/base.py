@@ -20,7 +20,7 @@ from burnish.models.heads import SEQUENCE_CLASSIFIER, Head, start_output
 from burnish.models.labels import begin_again, has_trained_head, order_of_labels, take_outputs, without_labels
 from burnish.models.location import ModelLocation, is_bundled, read_config
 from burnish.models.quantization import TIMED_TOKENS, settle, skipped_modules, slowdown
-from burnish.models.tokenizer import ensure_pad_token, fit_vocabulary, pad_of_classifier
+from burnish.models.tokenizer import choose_pad_token, fit_vocabulary
 from burnish.models.weight_files import check_weight_files
 from burnish.recipe.schema import ModelSection
 from burnish.visible import parse_json
@@ -184,8 +184,7 @@ def load_base(
     check_finite(network, location, loading.dtype, loading.computed_in or loading.dtype)
     base.notes += make_greedy(network)
     base.notes += fit_vocabulary(network, tokenizer)
-    fixed = pad_of_classifier(network.config, head.auto_class)
-    ensure_pad_token(tokenizer, network.get_input_embeddings().num_embeddings, fixed)
+    choose_pad_token(tokenizer, network.config, head.auto_class, network.get_input_embeddings().num_embeddings)
     if head.auto_class == SEQUENCE_CLASSIFIER:
         for config in (network.config, network.config.get_text_config()):
             config.pad_token_id = tokenizer.pad_token_id  # decoders use it to find the last token of a padded text

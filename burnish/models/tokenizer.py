@@ -28,6 +28,22 @@ def pad_of_classifier(config: Any, auto_class: str) -> int | None:
     return config.get_text_config().pad_token_id
 
 
+def choose_pad_token(tokenizer: Any, config: Any, auto_class: str, embedding_rows: int = 0) -> list[str]:
+    """Sets the pad token of a model: that of its config where it must be used, else one that `ensure_pad_token` finds.
+
+    Args:
+        tokenizer: changed in place if needed.
+        config: of the base model.
+        auto_class: that loads the model.
+        embedding_rows: of its input embedding; 0 for those of the config.
+
+    Returns:
+        Notes for the user about what was changed; empty if nothing was.
+    """
+    rows = embedding_rows or config.get_text_config().vocab_size
+    return ensure_pad_token(tokenizer, rows, pad_of_classifier(config, auto_class))
+
+
 def ensure_pad_token(tokenizer: Any, embedding_rows: int, fixed: int | None = None) -> list[str]:
     """Sets a pad token that is not EOS, without changing the shape of the model.
 

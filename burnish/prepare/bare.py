@@ -13,7 +13,7 @@ from burnish.models.base import load_tokenizer
 from burnish.models.config import model_kind
 from burnish.models.device import choose_device, choose_precision, compute_repeatably
 from burnish.models.location import ModelLocation, locate_model, read_config
-from burnish.models.tokenizer import ensure_pad_token, pad_of_classifier
+from burnish.models.tokenizer import choose_pad_token
 from burnish.prepare.context import PLAIN_TEXT, Emit, RunContext
 from burnish.recipe.schema import BUNDLED_MODELS, ModelSection, Recipe
 from burnish.tasks import CONVERSATION, make_task, task_facts, task_names
@@ -56,8 +56,7 @@ def bare_context(recipe: Recipe, emit: Emit, tokenizer_from: ModelLocation | Non
     tokenizer = load_tokenizer(tokenizer_from or location, section)
     method = make_method(recipe.method)
     tokenizer.add_tokens(method.added_tokens(recipe))
-    fixed = pad_of_classifier(config, task_facts(recipe.task).auto_class)
-    ensure_pad_token(tokenizer, config.get_text_config().vocab_size, fixed)
+    choose_pad_token(tokenizer, config, task_facts(recipe.task).auto_class)
     filled = recipe.with_options(
         model={"device": device.type, "precision": choose_precision(section.precision, device)[0]}
     )

@@ -30,7 +30,7 @@ from burnish.models.base import load_tokenizer
 from burnish.models.config import context_limit, model_kind
 from burnish.models.device import choose_device, choose_precision, compute_repeatably
 from burnish.models.location import FoundModel, ModelLocation, locate_model, read_config
-from burnish.models.tokenizer import check_vocabulary, ensure_pad_token, missing_rows, pad_of_classifier
+from burnish.models.tokenizer import check_vocabulary, choose_pad_token, missing_rows
 from burnish.prepare.encode import Encoded, encode_cached, encode_records, rows_key, tokenizer_hash
 from burnish.prepare.final import FinalRows
 from burnish.prepare.first_checks import check_options
@@ -356,8 +356,7 @@ def resolve_run(
     method = make_method(LIKELY_METHOD if resolver.recipe.method == AUTO else resolver.recipe.method)
     tokenizer = model.tokenizer
     tokenizer.add_tokens(method.added_tokens(resolver.recipe))
-    fixed = pad_of_classifier(model.config, task.auto_class)
-    for note in ensure_pad_token(tokenizer, model.config.get_text_config().vocab_size, fixed):
+    for note in choose_pad_token(tokenizer, model.config, task.auto_class):
         emit(Note(note))
     resolve_context(resolver, model.config, tokenizer, method.virtual_tokens(resolver.recipe))
     resolve_choices(resolver, task.choices(records.decisive, resolver.recipe))

@@ -29,7 +29,7 @@ from burnish.models.location import ModelLocation
 from burnish.models.packing import separates_packed
 from burnish.models.quantization import skipped_modules
 from burnish.models.sharded import compute, is_sharded, shard_network
-from burnish.models.tokenizer import ensure_pad_token, pad_of_classifier
+from burnish.models.tokenizer import choose_pad_token
 from burnish.prepare.context import RunContext
 from burnish.prepare.encode import Encoded, tokenizer_hash
 from burnish.prepare.resolve import Resolver, resolve_choices, resolve_head_rate, total_steps
@@ -85,9 +85,9 @@ def _load_or_copy(context: RunContext) -> BaseModel:
     if context.shared is None:
         return load()
     base = replace(context.shared.base(base_key(context), load), tokenizer=context.tokenizer)
-    fixed = pad_of_classifier(base.network.config, context.task.objective.head.auto_class)
+    rows = base.network.get_input_embeddings().num_embeddings
     # as loading does
-    ensure_pad_token(base.tokenizer, base.network.get_input_embeddings().num_embeddings, fixed)
+    choose_pad_token(base.tokenizer, base.network.config, context.task.objective.head.auto_class, rows)
     return base
 
 
