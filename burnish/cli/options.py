@@ -99,11 +99,14 @@ TopP = Annotated[
         metavar="SHARE",
         min=0.0,
         max=1.0,
-        help="Draw only from the most likely tokens that together have this probability.",
+        help="Sample only from the most likely tokens with this total probability.",
     ),
 ]
 TopK = Annotated[
-    int, typer.Option("--top-k", metavar="NUMBER", min=0, help="Draw only from so many of them; 0 for all.")
+    int,
+    typer.Option(
+        "--top-k", metavar="NUMBER", min=0, help="Sample only from this many of the most likely tokens; 0 for all."
+    ),
 ]
 RepetitionPenalty = Annotated[
     float,
@@ -111,12 +114,12 @@ RepetitionPenalty = Annotated[
         "--repetition-penalty",
         metavar="NUMBER",
         min=0.01,
-        help="Above 1, what prompt or answer has already becomes less likely.",
+        help="Above 1, tokens already in the prompt or answer become less likely.",
     ),
 ]
 AnswerSeed = Annotated[
     int | None,
-    typer.Option("--seed", metavar="NUMBER", min=0, help="Seed of what is drawn.", show_default=False),
+    typer.Option("--seed", metavar="NUMBER", min=0, help="Seed for sampling.", show_default=False),
 ]
 TemplateSets = Annotated[
     list[str] | None,

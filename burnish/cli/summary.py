@@ -150,7 +150,7 @@ class RunSummary:
     def _time(self) -> str:
         time: TimePlanned | None = self._latest.get(TimePlanned)
         if time is None:
-            return "a few seconds of training, too short to try it first" if MemoryBounded in self._latest else ""
+            return "a few seconds of training, too short for a trial" if MemoryBounded in self._latest else ""
         whole = duration(time.so_far + time.seconds + time.evaluation)
         more = may_go_on(time.seconds, time.longest)
         parts = f"{duration(time.so_far)} until now, {duration(time.seconds)} of training{more}"

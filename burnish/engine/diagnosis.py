@@ -237,7 +237,7 @@ def far_from_floor(curves: Curves, last: Validated) -> str | None:
     return (
         f"the held-out loss ended at {last.loss:.3f}, which is {100 * last.loss / guessed:.0f} % of the loss of "
         f"guessing by the label frequencies ({guessed:.3f}), and the training loss is no lower ({trained:.3f}): the "
-        "rows that it was trained on are not fitted either"
+        "training rows are not fitted either"
     )
 
 

@@ -50,7 +50,7 @@ def _wait_for_host(place: Place, seconds: float) -> None:
         except OSError as error:
             if time.monotonic() > deadline:
                 raise MachineError(
-                    f"rank {place.rank} of {place.world} does not find the other processes",
+                    f"rank {place.rank} of {place.world} cannot reach the other processes",
                     f"Nothing answers at `{place.host}`, port {place.port}: {error}.",
                     "Look for an error of rank 0, and start all processes again",
                 ) from error

@@ -114,7 +114,7 @@ def describe_cut(network: Any, questions: Sequence[Question], max_new_tokens: in
     be, their = ("is", "its") if len(cut) == 1 else ("are", "their")
     return (
         f"{len(cut):,} of the {len(questions):,} prompts that were answered {be} longer than the {room:,} tokens that "
-        f"this model has room for besides an answer, and lost {their} beginning: {named}."
+        f"fit next to an answer, so {their} beginning was left out: {named}."
     )
 
 

@@ -190,7 +190,7 @@ class Comparison:
         if self.unscored is None:
             return ""
         many = {0: "no answers were", 1: "only one answer was"}.get(self.unscored, f"only {self.unscored} answers were")
-        return f"This rests on the loss alone: {many} generated."
+        return f"This is based on the loss alone: {many} generated."
 
     @property
     def _row(self) -> str:
@@ -209,7 +209,7 @@ class Comparison:
             return ""
         base, rise = self.general.loss.base.value, self.general.loss.difference.value
         return (
-            f"It has forgotten much of what its base knew: on texts unrelated to the task the loss "
+            f"It has forgotten much of what the base model knew: on texts unrelated to the task the loss "
             f"rose from {base:.3f} to {base + rise:.3f} ({100 * rise / base:+.0f} %)."
         )
 

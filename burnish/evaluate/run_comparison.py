@@ -207,7 +207,8 @@ class RunComparison:
         if others:
             among = "any other two" if chosen else "any two"
             count = len(self.recipes)
-            sentences.append(f"No difference between {among} of the {count} recipes is shown on {figure.rows:,} rows.")
+            where = f"on {figure.rows:,} rows"
+            sentences.append(f"No difference between {among} of the {count} recipes is significant {where}.")
         if len(figure.pairs) > 1:
             sentences.append(f"The p-values are corrected for {len(figure.pairs)} comparisons (Holm).")
         noise = noise_in_words(figure.name, figure.is_share, figure.noise)
@@ -222,7 +223,7 @@ class RunComparison:
             more = (
                 " These models do differ on such rows, but not by more than the noise of training." if swallowed else ""
             )
-            return f"No difference between {first} and {second} is shown on {figure.rows:,} rows: {moved}.{more}"
+            return f"{first} and {second} do not differ significantly on {figure.rows:,} rows: {moved}.{more}"
         is_better = (pair.change.value < 0) == figure.lower_is_better
         side = "lower" if pair.change.value < 0 else "higher"
         training = " and of training" if figure.noise.source != "none" else ""

@@ -114,10 +114,10 @@ def _open(evidence: Evidence) -> tuple[Kind, list[str]]:
             f"The {loss.moved.removeprefix('the ')} on {evidence.rows}, but no improvement of {evidence.wanted} is "
             f"shown{some}: {figure.before_and_after}."
         )
-        return "loss_only", [text, f"The rows are few: {figure.changed}." if figure.is_wide else ""]
+        return "loss_only", [text, f"There are few rows: {figure.changed}." if figure.is_wide else ""]
     rose = f"The {loss.moved.removeprefix('the ')}." if loss is not None and loss.is_worse else ""
     if figure.is_wide:
         be = "is" if evidence.measured.startswith("1 ") else "are"
         few = f"{evidence.measured} {be} too few to show a difference between base and tuned model"
         return "too_few_rows", [f"{few}: {figure.changed}.", rose]
-    return "no_difference", [f"No difference between base and tuned model is shown on {evidence.measured}.", rose]
+    return "no_difference", [f"Base and tuned model do not differ significantly on {evidence.measured}.", rose]

@@ -160,7 +160,7 @@ def prove_ends(ends: Sequence[int], stop_ids: Sequence[int], tokenizer: Any) -> 
     if wrong := [one for one in ends if stop_ids and one not in stop_ids]:
         name = tokenizer.convert_ids_to_tokens(wrong[0])
         raise BurnishError(
-            f"the exported file ends answers otherwise than the model: at `{name}`",
+            f"the exported file ends answers differently from the model: at `{name}`",
             "The run does not end an answer there. The file is not kept.",
             "Use the run with transformers or vLLM, `burnish export RUN --to hf`, and report this",
         )
@@ -189,7 +189,7 @@ def _apart(expected: torch.Tensor, top: Mapping[int, float]) -> tuple[float, flo
 
 def _differs(row: int, place: int, what: str) -> BurnishError:
     return BurnishError(
-        f"the exported file answers otherwise than the model: {what}",
+        f"the exported file answers differently from the model: {what}",
         f"Token {place + 1} of the answer to prompt {row + 1}, both in fp32. The file is not kept.",
         "Use the run with transformers or vLLM, `burnish export RUN --to hf`, and report this",
     )

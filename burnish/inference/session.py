@@ -169,7 +169,7 @@ class Session:
         room = prompt_room(self._network, max_new_tokens)
         if inputs is None and room is not None and len(asked) > room:
             self._warn(
-                f"The prompt has {len(asked):,} tokens, and this model has room for {room:,} besides an answer: the "
+                f"The prompt has {len(asked):,} tokens, and only {room:,} fit next to an answer: the "
                 f"first {len(asked) - room:,} are left out."
             )
         with self._arithmetic():

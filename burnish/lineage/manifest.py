@@ -175,7 +175,7 @@ def rows_of(folder: RunFolder, recipe: Recipe, otherwise: str, emit: Emit) -> Re
     if not has_same_data(folder, records.sha256):
         raise DataError(
             f"the data of the run `{folder.name}` has changed since it was trained",
-            "The test and validation rows belong to that data, so they are no longer known.",
+            "The test and validation rows were taken from that data, so they are no longer known.",
             otherwise,
         )
     return records

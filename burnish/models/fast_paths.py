@@ -250,7 +250,7 @@ _NOT_INSTALLED = {
     "layers": "This model uses transformers' own layers instead of Burnish's fused ones.",
 }
 _NOT_PROBED = (
-    "This model runs with transformers' own operations: Burnish's kernels cannot be tried out on it, since it does not "
+    "This model runs with transformers' own operations: Burnish's kernels cannot be tested on it, since it does not "
     "run on token ids alone."
 )
 _DENSE_MASK = (

@@ -95,14 +95,16 @@ class Probe:
 def _fault(trial: _Trial, network: Any) -> str | None:
     changed = _output(network, trial.inputs, trial.dtype)
     if changed is None:
-        return "The model fails with it."
+        return "The model raises an error with it."
     if changed.shape != trial.own.shape:
         return "Its output has another shape."
     measure = partial(_errors, counted=trial.counted)
     if trial.dtype == torch.float32 or trial.reference is None:
         error, _ = measure(changed, trial.own)
         limit = _FP32 if trial.dtype == torch.float32 else _WITHOUT_REFERENCE
-        return None if error <= limit else f"Outputs differ by {error:.2g} of their size; {limit:g} would be rounding."
+        return (
+            None if error <= limit else f"The outputs differ by {error:.2g} of their size; rounding explains {limit:g}."
+        )
     error, worst = measure(changed, trial.reference)
     if not math.isfinite(error):
         return "The output has values that are not finite."

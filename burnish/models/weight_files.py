@@ -145,7 +145,7 @@ def _check_file(name: str, folder: Path, file: str) -> None:
     paths = (PurePosixPath(file), PureWindowsPath(file))
     if any(path.is_absolute() or path.drive or path.root or ".." in path.parts for path in paths):
         raise ModelError(
-            f"the weights of `{name}` are said to be in `{file}`, outside its folder",
+            f"the index of `{name}` names weights outside of its folder: `{file}`",
             "A model from a stranger could make Burnish open any file of this machine.",
             f"Use a model whose weights are all in its folder, `{folder}`",
         )
@@ -154,7 +154,7 @@ def _check_file(name: str, folder: Path, file: str) -> None:
         raise ModelError(
             f"`{file}` of `{name}` is a link to a file outside its folder",
             f"It leads to `{real}`; a model from a stranger could make Burnish open any file of this machine.",
-            f"Copy the folder with what its links lead to, and use the copy: `cp -rL {quoted(str(folder))} COPY`",
+            f"Copy the folder with its links resolved, and use the copy: `cp -rL {quoted(str(folder))} COPY`",
         )
 
 

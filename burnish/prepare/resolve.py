@@ -208,7 +208,7 @@ def resolve_context(resolver: Resolver, config: Any, tokenizer: Any, taken: int 
     if wanted != AUTO and limit is not None and int(wanted) > limit:
         raise RecipeError(
             f"`data.context` is {wanted}, but this model accepts at most {limit} tokens",
-            "It has no positions beyond that.",
+            "Its positions end there.",
             f"Use `--set data.context={limit}` or leave it at `auto`",
         )
     if limit is None or limit > LONGEST_AUTO_CONTEXT:

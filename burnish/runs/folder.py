@@ -368,9 +368,9 @@ def _never_began(path: Path) -> InputError:
     if writer := writer_of(path):
         return Locked(f"the run `{path}` has not begun yet", f"It is being {writer}.", "Wait until it has begun")
     return InputError(
-        f"the run `{path}` never began",
+        f"the run `{path}` never started",
         "Its process ended before the first step, so there is nothing to continue or to show.",
-        f"Give its command again: `burnish train DATA --name {path.name}`",
+        f"Run its command again: `burnish train DATA --name {path.name}`",
     )
 
 

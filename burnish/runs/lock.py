@@ -204,7 +204,7 @@ def _awaited(folder: Path) -> Writer | None:
 def _refusal(folder: Path, writer: Writer | None, doing: str) -> Locked:
     return Locked(
         f"the run `{folder}` is being {writer or 'written by another process'}",
-        "Two processes that write the same run would damage it.",
+        "Two processes writing to the same run would damage it.",
         _INSTEAD[doing].format(run=quoted(str(folder))),
     )
 
@@ -213,7 +213,7 @@ def _other_host(folder: Path, writer: Writer) -> Locked:
     remove = f"rm {quoted(str(folder / RECORD))}"
     return Locked(
         f"the run `{folder}` is being {writer}",
-        "That is another machine, and from here its process cannot be seen.",
+        "That is another machine, so this one cannot see whether its process still runs.",
         f"If it has ended, or was killed there, remove its record, then run this command again: `{remove}`",
     )
 

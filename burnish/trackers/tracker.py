@@ -111,7 +111,7 @@ class Tracking:
             what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             self._emit(
                 Warned(
-                    f"`{self._tracker.name}` keeps no more figures of this run: {what}. `events.jsonl` and "
+                    f"`{self._tracker.name}` stopped logging this run: {what}. `events.jsonl` and "
                     "`metrics.jsonl` have all."
                 )
             )

@@ -77,7 +77,7 @@ def predict(session: Session, data: str, out: Path, choices: Choices, listeners:
     with lines.opened():
         resumed = lines.done
         if resumed:
-            emit(Note(f"Continuing behind row {min(total, resumed * PART_ROWS):,} of {total:,}."))
+            emit(Note(f"Continuing after row {min(total, resumed * PART_ROWS):,} of {total:,}."))
         for number, rows in enumerate(parts_of(sources)):
             if number < resumed:
                 continue

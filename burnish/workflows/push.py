@@ -1,4 +1,4 @@
-"""`burnish push`: a run's result as a repository of the hub, private unless it is said otherwise."""
+"""`burnish push`: a run's result as a repository of the hub, private unless asked otherwise."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _upload(result: Path, repository: str, is_public: bool, token: str) -> tuple
     if not is_private and not is_public:  # it was there before, and creating it changes nothing
         raise InputError(
             f"`{repository}` is public",
-            "Results are pushed to private repositories, unless it is said otherwise.",
+            "Results are pushed to private repositories, unless you ask for a public one.",
             "Add `--public`, or choose another name",
         )
     commit = api.upload_folder(repo_id=repository, folder_path=result, commit_message="Upload the result of a run")

@@ -103,13 +103,13 @@ def test_what_is_spoilt_is_not_kept(trained: Path, burnish: Burnish, monkeypatch
         patch.setitem(layouts.LAYOUTS, "llama", spoilt)
         result = burnish("export mine --to gguf")
     assert result.code == 1
-    assert "answers otherwise than the model" in result.err
+    assert "answers differently from the model" in result.err
     with monkeypatch.context() as patch:
         read = gguf_writers.read_vocabulary
         patch.setattr(gguf_writers, "read_vocabulary", lambda tokenizer, rows, stops: read(tokenizer, rows, [5]))
         result = burnish("export mine --to gguf")
     assert result.code == 1
-    assert "ends answers otherwise than the model" in result.err
+    assert "ends answers differently from the model" in result.err
     assert [path.name for path in trained.iterdir() if "export" in path.name] == [], "nothing is left"
 
 
@@ -125,7 +125,7 @@ def test_the_adapter_alone(trained: Path, burnish: Burnish, monkeypatch: pytest.
         spoilt.setattr(gguf_files, "check_matrices", lambda *_: None)
         result = burnish("export mine --to gguf --adapter")
     assert result.code == 1
-    assert "answers otherwise than the model" in result.err
+    assert "answers differently from the model" in result.err
     assert not (trained / "export-gguf").exists()
 
     result = burnish("export mine --to gguf --adapter --answers 0 --json")

@@ -102,7 +102,7 @@ def test_a_run_of_a_few_seconds_tries_nothing_first(here: Path, base: Path, rows
     """The trial would take as long as the training."""
     result = burnish(f"train {rows_file} --model {base} {SHORT} --name one")
     assert result.code == 0
-    assert "too short to try it first" in result.err
+    assert "too short for a trial" in result.err
     assert "trying a few steps" not in result.err
     kinds = {line["event"] for line in read_lines(here / "runs/one/events.jsonl")}
     assert kinds.isdisjoint({"TimePlanned", "MemoryPredicted", "CommandMeasured", "ResidentMeasured"})

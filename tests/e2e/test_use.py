@@ -119,10 +119,10 @@ def test_chat_with_a_system_message_begun_again_and_with_the_base(runs: Path, bu
 def test_a_prompt_longer_than_the_context(runs: Path, burnish: Burnish) -> None:
     result = burnish(f"generate whole '{'word ' * 100}' --max-new-tokens 5")
     assert result.code == 0, result.err
-    assert "room for 59 besides an answer: the first " in result.err
-    with pytest.warns(UserWarning, match="tokens, and this model has room for 59"):
+    assert "only 59 fit next to an answer: the first " in result.err
+    with pytest.warns(UserWarning, match="tokens, and only 59 fit next to an answer"):
         burnish_api.load_run("whole").generate("word " * 100, max_new_tokens=5)
-    assert "room for" not in burnish("generate whole Hello --max-new-tokens 5").err
+    assert "next to an answer" not in burnish("generate whole Hello --max-new-tokens 5").err
 
 
 def test_rows_that_are_cut_are_named_in_the_evaluation(runs: Path, here: Path, burnish: Burnish) -> None:
@@ -132,7 +132,7 @@ def test_rows_that_are_cut_are_named_in_the_evaluation(runs: Path, here: Path, b
     assert result.code == 0, result.err
     assert "2 test rows are longer than 64 tokens; " in " ".join(result.err.split())
     note = burnish("evaluate whole long.jsonl --json").json["note"]
-    assert re.match(r"2 of the 4 prompts .* lost their beginning: .*long\.jsonl:2, .*long\.jsonl:4\.$", note)
+    assert re.match(r"2 of the 4 prompts .* their beginning was left out: .*long\.jsonl:2, .*long\.jsonl:4\.$", note)
 
 
 def test_a_text_longer_than_the_context_of_a_classifier(here: Path, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ Together = Annotated[
         "--processes",
         metavar="NUMBER",
         min=2,
-        help="Instead, test whether so many processes can train together: their sums, speed, clocks and versions.",
+        help="Instead, test whether this many processes can train together: their sums, speed, clocks and versions.",
         show_default=False,
     ),
 ]

@@ -69,7 +69,7 @@ def launch_files(
 ) -> None:
     """Write files that start a run on a cluster.
 
-    They call torchrun. Whatever ends a process, a machine or the job, the same file continues the run.
+    They call torchrun. If a process, a machine or the job ends, the same file continues the run.
     """
     from burnish.cli.launch_files import TARGETS, LaunchJob
     from burnish.runs.atomic import check_target, write_text

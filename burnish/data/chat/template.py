@@ -333,7 +333,7 @@ def budget() -> Iterator[None]:
         with _MEMORY.limited(BYTES), limited_time(SECONDS):
             yield
     except TooSlow:
-        raise _refused(f"ran for {SECONDS:g} s without coming to an end") from None
+        raise _refused(f"did not finish within {SECONDS:g} s") from None
     except MemoryError:
         raise _refused(f"took more than {memory_size(BYTES)} of memory") from None
 
@@ -358,7 +358,7 @@ def check_operators(source: str) -> None:
         ModelError: it has one.
     """
     if _has_power(source):
-        raise _refused("uses the operator `**`, with which it could run for hours")
+        raise _refused("uses the operator `**`, which could make it run for hours")
 
 
 @lru_cache(maxsize=64)
@@ -374,7 +374,7 @@ def _has_power(source: str) -> bool:
 def _refused(what: str) -> ModelError:
     return ModelError(
         f"the chat template {what}",
-        "A chat template is a program that comes with the model, and this one may have been made to do harm.",
+        "A chat template is a program that comes with the model, and this one may be malicious.",
         "Use another model, or write a template that you trust into `chat_template.jinja` in a copy of its folder",
     )
 

@@ -105,7 +105,7 @@ def _check(path: Path, entries: Sequence[zipfile.ZipInfo]) -> None:
     if size > SMALL_BYTES and size > MOST_TIMES * packed or len(entries) > _MOST_FILES:
         raise DataError(
             f"`{path}` would unpack to {size / 1e9:,.1f} GB in {len(entries):,} files, from {packed / 1e6:,.1f} MB",
-            f"That is more than {MOST_TIMES} times its size, far more than data shrinks to.",
+            f"That is more than {MOST_TIMES} times its size, far more than data can be compressed.",
             "If you trust it, unpack it yourself and give the folder",
         )
 

@@ -368,7 +368,7 @@ def _matching(folder: Path, pattern: str) -> list[Path]:
     is_outside = "://" in pattern or Path(pattern).is_absolute() or ".." in Path(pattern).parts
     found = [] if is_outside else [path for path in sorted(folder.glob(pattern)) if path.is_file()]
     if not found:
-        why = "It leads out of the folder." if is_outside else "The folder has no such file."
+        why = "It points outside of the folder." if is_outside else "The folder has no such file."
         raise DataError(
             f"`{folder / _README}` names the files `{pattern}`", why, "Download the whole folder, or give a single file"
         )

@@ -85,7 +85,7 @@ class _Unpacked(io.RawIOBase):
         if self._size > max(SMALL_BYTES, MOST_TIMES * self._packed.tell()):
             raise DataError(
                 f"`{self._path}` unpacks to more than {MOST_TIMES} times its size",
-                "That is far more than data shrinks to, so it may have been made to fill the memory.",
+                "That is far more than data can be compressed, so it may have been made to fill the memory.",
                 "If you trust it, unpack it yourself and give the unpacked file",
             )
         return len(block)

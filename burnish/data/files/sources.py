@@ -173,7 +173,7 @@ def _find(name: str) -> _Found:
     if is_special(path):
         raise DataError(
             f"`{name}` is a pipe or a device, and not a file",
-            "Data is read several times, and what comes from a pipe can be read once.",
+            "Data is read several times, and a pipe can be read only once.",
             "Write it into a file first, and give that",
         )
     if path.exists():

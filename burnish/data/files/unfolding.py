@@ -41,7 +41,7 @@ class Unfolded:
             batch: `pyarrow.RecordBatch` or `Table`.
 
         Raises:
-            DataError: all batches together are far larger than what data shrinks to.
+            DataError: all batches together are far larger than data can be compressed.
         """
         self.add_bytes(sum(unfolded_bytes(part) for column in batch.columns for part in _chunks(column)))
 
@@ -52,7 +52,7 @@ class Unfolded:
         if self._bytes > max(SMALL_BYTES, MOST_TIMES * packed):
             raise DataError(
                 f"`{self._path}` would unpack to more than {self._bytes / 1e9:,.1f} GB, from {packed / 1e6:,.1f} MB",
-                f"That is more than {MOST_TIMES} times its size, far more than data shrinks to.",
+                f"That is more than {MOST_TIMES} times its size, far more than data can be compressed.",
                 "If you trust it, write it again without compression and without dictionaries",
             )
 
@@ -144,7 +144,7 @@ def _total(lengths: Any) -> int:
 
 
 def check_parquet(path: Path, source: Any) -> int:
-    """Checks that a parquet file does not unpack to far more than data shrinks to.
+    """Checks that a parquet file does not unpack to far more than data can be compressed.
 
     Args:
         path: of the file.
@@ -182,7 +182,7 @@ def _has_dictionary(chunk: Any) -> bool:
 
 
 def check_arrow(path: Path, source: Any) -> None:
-    """Checks that the compressed batches of an Arrow file do not unpack to far more than data shrinks to.
+    """Checks that the compressed batches of an Arrow file do not unpack to far more than data can be compressed.
 
     A batch is unpacked as a whole, and pyarrow does not say to how much; the sizes are read from the file's messages.
 

@@ -219,7 +219,7 @@ def _refuse_mixed_notations(name: str, labels: Sequence[str]) -> None:
     """Raises DataError where numbers of a column are not written alike."""
     if pair := mixed_notations(labels):
         raise DataError(
-            f"the numbers in `{name}` are not all written alike, for example `{pair[0]}` and `{pair[1]}`",
+            f"the numbers in `{name}` are not all in the same format, for example `{pair[0]}` and `{pair[1]}`",
             "One of them might be misread.",
             "Write all with a decimal point, without commas, and as the same kind of number",
         )
@@ -232,7 +232,7 @@ def _ask_about_long_texts(pattern: Pattern, name: str, rows: Sequence[Values], a
     lengths = sorted(len(str(pick(values, TEXT)[1] or "")) for values in rows)
     if lengths[len(lengths) // 2] >= _LONG_TEXT:
         raise DataError(
-            f"is `{name}` what is to be learned, or the text beside it?",
+            f"should the model predict `{name}`, or learn to write the text beside it?",
             f"The texts are long, and `{name}` has a number for each.",
             "To predict the number: `--task score`. To learn to write such texts: `--set data.shape=text`",
         )

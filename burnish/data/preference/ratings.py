@@ -171,7 +171,7 @@ def _question(name: str, unrated: str, scale: list[float], words: list[str]) -> 
     return DataError(
         f"`{name}` seems to rate the answers: which of them are good?",
         why,
-        f"Name the good ones: {rated}. To learn all alike: `--set data.shape={unrated}`",
+        f"Name the good ones: {rated}. To train on all answers: `--set data.shape={unrated}`",
     )
 
 
@@ -303,7 +303,7 @@ def _ask_about_rating(pattern: Pattern, name: str, counts: Counter[str], used: A
     raise DataError(
         f"`{name}` seems to rate the answers, but Burnish does not know a column of that name",
         f"Its values are {quoted(sorted(rated), 5)}. Learning all answers alike would teach the bad ones.",
-        f"To learn the good ones from the bad: `{mapping(**columns)[1:-1]}{more}`. To learn all alike: "
+        f"To learn the good ones from the bad: `{mapping(**columns)[1:-1]}{more}`. To train on all answers: "
         f"`--set data.shape={pattern.name}`",
     )
 
@@ -322,7 +322,7 @@ def _ask_about_rated_messages(pattern: Pattern, rows: Sequence[Values]) -> None:
             raise DataError(
                 f"`{key}` inside messages seems to rate the answers, which Burnish does not read there",
                 f"Its values are {quoted(sorted(rated), 5)}. Learning all answers alike would teach the bad ones.",
-                "Write `train: false` into the bad answers, which are then not learned. To learn all alike: "
+                "Write `train: false` into the bad answers, which are then not learned. To train on all answers: "
                 f"`--set data.shape={pattern.name}`",
             )
 

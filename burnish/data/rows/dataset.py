@@ -393,7 +393,7 @@ def refuse_empty(left: Sized, rejected: Sequence[Rejected], name: str) -> None:
     raise DataError(
         f"`{name}` has no usable row: all {len(rejected):,} are rejected"
         if len(rejected) > 1
-        else f"`{name}` has no usable row: its only one is rejected",
+        else f"`{name}` has no usable row: its only row is rejected",
         first + ("; …" if len(rejected) > 3 else ""),
         "Fix these rows, or give another file",
     )

@@ -130,7 +130,7 @@ def guesses(tokenizer: Any) -> list[str]:
 def _refused(why: str) -> InputError:
     return InputError(
         f"the tokenizer of this model cannot be written as GGUF: {why}",
-        "llama.cpp would split texts otherwise than the model was trained with.",
+        "llama.cpp would tokenize texts differently than training did.",
         "Write it with `burnish export RUN --to hf`, and convert that folder with llama.cpp's `convert_hf_to_gguf.py`",
     )
 

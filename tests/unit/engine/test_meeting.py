@@ -27,7 +27,7 @@ def place(rank: int, variables: list[dict[str, str]]) -> Place:
 
 def test_a_place_without_a_listener_is_an_error_that_says_where() -> None:
     other = place(1, list(places(2)))
-    with pytest.raises(MachineError, match="rank 1 of 2 does not find the other processes") as caught:
+    with pytest.raises(MachineError, match="rank 1 of 2 cannot reach the other processes") as caught:
         open_store(other, 0.2)
     assert f"port {other.port}" in caught.value.why
 

@@ -69,7 +69,7 @@ def evaluated_by(gain: Estimate, lower_is_better: bool, is_share: bool, rows: in
             Estimate(-0.02, -0.05, 0.02),
             False,
             True,
-            "No difference between base and tuned model is shown on 9 test",
+            "Base and tuned model do not differ significantly on 9 test",
         ),
         (Estimate(-0.5, -1.2, 0.2), True, False, "9 test rows are too few to show a difference"),
         (Estimate(0.5, 0.0, 0.7), False, True, "9 test rows are too few to show a difference"),

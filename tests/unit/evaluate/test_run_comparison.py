@@ -53,7 +53,7 @@ def test_a_higher_accuracy_is_better_and_a_lower_one_worse() -> None:
 
 def test_no_difference_is_said() -> None:
     result = comparison(pair(NOT_SHOWN))
-    assert result.verdict.startswith("No difference between `a` and `b` is shown on 50 rows: the loss differs by -0.02")
+    assert result.verdict.startswith("`a` and `b` do not differ significantly on 50 rows: the loss differs by -0.02")
     assert "do part on such rows" not in result.verdict
     assert not result.is_shown
 
@@ -61,7 +61,7 @@ def test_no_difference_is_said() -> None:
 def test_what_training_makes_is_not_taken_for_the_recipe() -> None:
     noise = TrainingNoise("validations", 0.05, 4.4)
     verdict = comparison(pair(NOT_SHOWN, rows_alone=SHOWN), noise=noise).verdict
-    assert verdict.startswith("No difference between `a` and `b` is shown")
+    assert verdict.startswith("`a` and `b` do not differ significantly")
     assert "These models do differ on such rows, but not by more than the noise of training." in verdict
     assert (
         "validations: up to 0.05 (standard deviation). Another seed may change the loss by more or by less" in verdict
@@ -72,7 +72,7 @@ def test_a_chance_that_was_raised_decides() -> None:
     one = pair(Change(-0.2, -0.39, -0.01, 0.04), raised=0.12)
     result = comparison(one, pair(NOT_SHOWN, second=2), recipes=(0, 1, 2))
     assert not result.is_shown
-    assert result.verdict.count("No difference between") == 2
+    assert result.verdict.count("do not differ significantly") == 2
     assert "corrected for 2 comparisons (Holm)" in result.verdict
 
 
@@ -80,7 +80,7 @@ def test_of_many_pairs_only_those_that_are_shown_are_reported() -> None:
     pairs = [pair(NOT_SHOWN, second=1), pair(SHOWN, second=2), *[pair(NOT_SHOWN, second=3)] * 4]
     verdict = comparison(*pairs, recipes=(0, 1, 2, 3)).verdict
     assert verdict.startswith("`c` is better than `a`")
-    assert "No difference between any other two of the 4 recipes is shown on 50 rows." in verdict
+    assert "No difference between any other two of the 4 recipes is significant on 50 rows." in verdict
 
 
 def test_seeds_count_together() -> None:

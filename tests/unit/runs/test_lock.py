@@ -313,7 +313,7 @@ def begin(folder: Path, names: Iterable[str]) -> None:
 def test_a_run_that_was_killed_before_its_recipe_gives_its_name_back(number: int, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     begin(runs / "mine", (LOCK, RECORD, *_BEGUN[:number], f"{TEMPORARY_PREFIX}recipe.yaml-1"))
-    with pytest.raises(InputError, match="never began") as caught:
+    with pytest.raises(InputError, match="never started") as caught:
         find_run("mine", str(runs))
     if number == 0:
         check_message(caught.value, {tmp_path: "FOLDER"})

@@ -71,7 +71,7 @@ def test_a_power_is_refused_before_it_is_computed(template: str, tiny_tokenizer:
 @pytest.mark.parametrize("template", [SLOW, LARGE[0], "{{ 'a' * 3000000 }}", "{{ 10 ** 100000000 }}"])
 def test_a_first_try_refuses_what_does_harm(template: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(template_module, "SECONDS", 0.2)
-    with pytest.raises(ModelError, match="the chat template (ran|took|uses|wrote)"):
+    with pytest.raises(ModelError, match="the chat template (did not finish|took|uses|wrote)"):
         try_template(template)
 
 
