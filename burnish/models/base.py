@@ -12,7 +12,7 @@ import torch
 
 from burnish.errors import BurnishError, ModelError, reason_of
 from burnish.models.blocks import block_lists
-from burnish.models.device import seed_torch
+from burnish.models.device import renew_threads, seed_torch
 from burnish.models.fingerprint import GENERATION
 from burnish.models.finite import check_finite
 from burnish.models.generation import make_greedy
@@ -164,6 +164,7 @@ def load_base(
     """
     if not is_bundled(location):
         check_weight_files(location.name, location.folder, section.allow_pickle)
+    renew_threads()
     try:
         with quiet_transformers(), torch.random.fork_rng(devices=[]):
             seed_torch(0)

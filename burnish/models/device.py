@@ -86,6 +86,15 @@ def compute_repeatably(device: torch.device) -> None:
         torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
 
 
+def renew_threads() -> None:
+    """Renews torch's pool of threads, in case this process was forked from one that has computed already.
+
+    torch does so at the first use in such a process, but unsafely: if several threads compute first, as in the parallel
+    loading of transformers, some find no pool ("Invalid thread pool!" in torch 2.13). Here, one thread renews it.
+    """
+    torch.set_num_threads(torch.get_num_threads())
+
+
 def synchronize(device: torch.device) -> None:
     """Waits until a device has done what it was given, as before reading a clock."""
     if device.type == "cuda":

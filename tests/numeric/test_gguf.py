@@ -147,7 +147,7 @@ def test_queries_and_keys_that_are_not_permuted_are_caught(tmp_path: Path) -> No
     file, weights, vocabulary = written(tmp_path, network)
     layout = replace(weights.described.layout, change=lambda name, tensor, config: tensor)
     plain = replace(weights, described=replace(weights.described, layout=layout))
-    with pytest.raises(BurnishError, match="answers otherwise"):
+    with pytest.raises(BurnishError, match="answers differently"):
         proved(rewritten(file, plain, vocabulary), network)
 
 

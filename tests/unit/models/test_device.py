@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
 from burnish.errors import MachineError
-from burnish.models.device import arithmetic, choose_device, choose_precision, compute_repeatably, seed_torch
+from burnish.models.device import (
+    arithmetic,
+    choose_device,
+    choose_precision,
+    compute_repeatably,
+    renew_threads,
+    seed_torch,
+)
+from tests.forked import Forked
 from tests.snapshots import check_message
 
 
@@ -113,3 +123,27 @@ def test_a_seed_is_torchs_and_reaches_every_accelerator_that_is_here(monkeypatch
         monkeypatch.setattr(module, take, lambda seed, name=name: given.append((name, seed)))
     seed_torch(5)
     assert given == [("cuda", 5), ("xpu", 5), ("mps", 5)]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="nothing is forked there")
+def test_many_threads_of_a_forked_process_compute() -> None:
+    """Without new threads, some of them fail in one of four such processes."""
+    numbers = torch.ones(400_000)
+    torch.set_num_threads(torch.get_num_threads())  # from now on, this process has a pool
+
+    def compute() -> int:
+        renew_threads()
+        barrier = threading.Barrier(8)
+
+        def add(_: int) -> float:
+            barrier.wait()
+            return float(numbers.sum())
+
+        with ThreadPoolExecutor(8) as threads:
+            assert set(threads.map(add, range(8))) == {400_000.0}
+        return 0
+
+    for _ in range(40):
+        child = Forked(compute)
+        assert child.wait() == 0, child.communicate()
+        child.close()
