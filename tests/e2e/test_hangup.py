@@ -23,8 +23,10 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="there is no such signal
 
 def wait_until(happened: Callable[[], bool], child: Forked | None = None) -> None:
     deadline = time.monotonic() + 60
-    while not happened():
+    while True:
         has_ended = child is not None and child.poll() is not None
+        if happened():
+            return
         if has_ended or time.monotonic() > deadline:
             if child is not None and not has_ended:
                 os.kill(child.pid, signal.SIGABRT)  # pytest has it write where it is
