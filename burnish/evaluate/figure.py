@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from burnish.metrics.intervals import Estimate
 
+_WITH_ARTICLE = ("loss", "perplexity")
 _WIDE = 0.1
 """Half-width of an interval, in points or as a share of the base's value, that could hide a change worth having."""
 
@@ -42,11 +43,16 @@ class Figure:
         return not half <= _WIDE * (1.0 if self.is_share else abs(self.base.value))
 
     @property
+    def _called(self) -> str:
+        """The metric in a sentence."""
+        return f"the {self.name}" if self.name in _WITH_ARTICLE else self.name
+
+    @property
     def moved(self) -> str:
-        """`the exact match rose by 12.3 points`."""
+        """`exact match rose by 12.3 points`, or `the loss fell by 0.123`."""
         change = self.difference.value
         by = f"{100 * abs(change):.1f} points" if self.is_share else f"{abs(change):.3f}"
-        return f"the {self.name} {'rose' if change > 0 else 'fell'} by {by}"
+        return f"{self._called} {'rose' if change > 0 else 'fell'} by {by}"
 
     @property
     def before_and_after(self) -> str:
@@ -57,10 +63,10 @@ class Figure:
 
     @property
     def changed(self) -> str:
-        """`the exact match changed by +5.0 points (95 % interval -10.0 to +20.0)`; no interval for a single row."""
+        """`exact match changed by +5.0 points (95 % interval -10.0 to +20.0)`; no interval for a single row."""
         scale, unit, digits = (100, " points", 1) if self.is_share else (1, "", 3)
         value, low, high = (
             f"{scale * one:+.{digits}f}" for one in (self.difference.value, self.difference.low, self.difference.high)
         )
         interval = f" (95 % interval {low} to {high})" if math.isfinite(self.difference.high) else ""
-        return f"the {self.name} changed by {value}{unit}{interval}"
+        return f"{self._called} changed by {value}{unit}{interval}"

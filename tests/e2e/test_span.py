@@ -81,7 +81,7 @@ def test_an_encoder_learns_to_answer_and_to_say_that_there_is_none(questions: Pa
     assert figures["F1"][1] > 0.8
     assert figures["F1"][1] > figures["F1"][0] + 0.3
     assert figures["right, unanswerable"][1] > 0.5
-    assert "the F1 rose" in run.evaluation["verdict"]
+    assert ": F1 rose" in run.evaluation["verdict"]
     assert [table["title"] for table in run.evaluation["tables"]] == ["With and without an answer"]
     assert all(answer["expected"] in ("Rome", "Paris", "(no answer)") for answer in run.evaluation["answers"])
     asked = {"question": "Where is the cat ?", "context": "a b c . The cat lives in Paris , d e ."}

@@ -57,13 +57,13 @@ def evaluated_by(gain: Estimate, lower_is_better: bool, is_share: bool, rows: in
             Estimate(0.123, 0.1, 0.2),
             False,
             True,
-            "better than the base on 9 test rows: the F1 rose by 12.3 points.",
+            "better than the base on 9 test rows: F1 rose by 12.3 points.",
         ),
         (
             Estimate(-0.2, -0.3, -0.1),
             False,
             True,
-            "worse than the base on 9 test rows: the F1 fell by 20.0 points.",
+            "worse than the base on 9 test rows: F1 fell by 20.0 points.",
         ),
         (
             Estimate(-0.02, -0.05, 0.02),
