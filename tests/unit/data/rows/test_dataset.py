@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import time
 
 import pytest
 
@@ -210,11 +209,3 @@ def test_what_is_refused(write, name):
         load(file, **section)
     check_message(caught.value)
     assert caught.value.fix and caught.value.exit_code == 2
-
-
-def test_reading_keeps_up_with_a_slow_disk(write):
-    answer = "some words in a row " * 40
-    path = write("a.jsonl", lines_of(*[row(number, answer) for number in range(4000)]))
-    start = time.process_time()
-    load(path)
-    assert path.stat().st_size / (time.process_time() - start) > 5e6
