@@ -11,7 +11,9 @@ import pytest
 
 from burnish.engine.samples import Samples
 from burnish.runs.event_log import read_events
+from burnish.runs.events import Sampled
 from burnish.runs.folder import RunFolder
+from burnish.tasks.task import Question
 from burnish.workflows.train import train
 from tests.numeric.test_resume import a_recipe, logged, result_bytes
 from tests.tiny_data import write_rows
@@ -54,6 +56,19 @@ def test_answers_that_take_too_long_are_left_out() -> None:
     samples = Samples(task=None, tokenizer=None, number=1, questions=[None], max_new_tokens=1, precision="fp32")  # pyright: ignore[reportArgumentType]
     samples.seconds = 1.0
     assert samples.take(None, None, step=5, trained=19.0) is None
+
+
+def test_the_time_of_answers_counts_from_those_of_the_base_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Question([1], "Who?", "Ann", "a:1")
+    samples = Samples(task=None, tokenizer=None, number=1, questions=[asked], max_new_tokens=1, precision="fp32")  # pyright: ignore[reportArgumentType]
+    monkeypatch.setattr(Samples, "_written", lambda self, network: ["Ida"])
+    monkeypatch.setattr("burnish.engine.samples.time.perf_counter", iter([10.0, 50.0, 57.0, 60.0, 62.0]).__next__)
+    first = samples.take(None, None, step=0, trained=0.0)
+    assert isinstance(first, Sampled)
+    assert samples.seconds == 0.0
+    for step, seconds in ((5, 7.0), (10, 9.0)):
+        samples.take(None, None, step=step, trained=1e6)
+        assert samples.seconds == seconds
 
 
 def sampled(folder: RunFolder) -> list[dict[str, Any]]:

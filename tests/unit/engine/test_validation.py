@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy
@@ -14,7 +15,7 @@ from torch.nn import functional
 from burnish.data.batching.batches import Batch
 from burnish.data.rows.row import IGNORED, Example
 from burnish.engine import validation
-from burnish.engine.validation import HeldOut, RowResults, evaluate_rows
+from burnish.engine.validation import HeldOut, RowResults, _begin, evaluate_rows
 from burnish.metrics.measure import mean
 from burnish.models.device import RowTooLarge
 from burnish.recipe.schema import Recipe
@@ -249,3 +250,18 @@ def test_a_validation_is_better_than_a_later_one_that_is_worse_beyond_the_interv
     change = results.change(more)
     assert change is not None
     assert change.value == pytest.approx(0.5)
+
+
+def test_an_objective_goes_by_the_sums_of_all_processes() -> None:
+    """KTO's reference point, for example, is a mean over the batches of all of them."""
+    taken: list[list[float]] = []
+    objective = SimpleNamespace(
+        begin_step=lambda network, batches: list(batches), shared_sums=lambda: [2.0, 3.0], take_sums=taken.append
+    )
+    task: Any = SimpleNamespace(objective=objective)
+    others: Any = SimpleNamespace(is_alone=False, total=lambda sums: [10 * one for one in sums])
+    _begin(torch.nn.Linear(1, 1), task, [], torch.device("cpu"), "fp32", others)
+    assert taken == [[20.0, 30.0]]
+    others.total = lambda sums: [1.0, *sums[1:]]
+    with pytest.raises(MemoryError, match="in one of the processes"):
+        _begin(torch.nn.Linear(1, 1), task, [], torch.device("cpu"), "fp32", others)

@@ -47,6 +47,12 @@ def encode(task: Task, *texts: str, context: int = 64) -> tuple[Any, int]:
     return example, row.truncated_tokens
 
 
+def encode_several(task: Task, text: str, labels: tuple[str, ...]) -> tuple[Any, int]:
+    row = task.encoder.encode(record(text, labels=labels, is_multi=True), 64)
+    (example,) = row.examples
+    return example, row.truncated_tokens
+
+
 def load(folder: Any, task: Task) -> Any:
     """The base model with the task's head on it."""
     location = ModelLocation("tiny", folder, False)
@@ -177,16 +183,17 @@ def test_a_batch_with_such_rows_has_losses_for_the_others_only(reader):
     torch.testing.assert_close(outcome.losses[1:], alone, atol=1e-5, rtol=1e-5)
 
 
-def test_smoothing_and_weights_count_in_training_alone(reader):
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("weights", [[0.5, 2.0], "none"])
+def test_smoothing_and_weights_count_in_training_alone(reader, smoothing, weights):
     """By hand: the target is spread, and each row's loss is weighted by its label."""
     folder, tokenizer = reader
     plain = make_task(tokenizer)
     names = plain.objective.head.config["id2label"]
-    weights = [0.5, 2.0]
     recipe = Recipe(
         task="classify",
         data=DataSection(labels=list(names.values())),
-        classify=ClassifySection(multi_label=False, label_smoothing=0.2, class_weights=weights),
+        classify=ClassifySection(multi_label=False, label_smoothing=smoothing, class_weights=weights),
     )
     weighted = CLASSIFY.make(tokenizer, recipe)
     network = load(folder, plain).network.eval()
@@ -198,10 +205,33 @@ def test_smoothing_and_weights_count_in_training_alone(reader):
         found = weighted.objective.losses(network, batch)
         held_out = weighted.scorer.evaluate_batch(network, batch).losses
         expected = plain.objective.losses(network, batch)
+    by_label = [1.0, 1.0] if weights == "none" else weights
     for row, label in enumerate(batch.targets.tolist()):
-        spread = -sum(weights[other] * 0.1 * float(log[row, other]) for other in range(2))
-        assert float(found[row]) == pytest.approx(-weights[label] * 0.8 * float(log[row, label]) + spread, abs=1e-5)
+        spread = -sum(by_label[other] * smoothing / 2 * float(log[row, other]) for other in range(2))
+        by_hand = -by_label[label] * (1 - smoothing) * float(log[row, label]) + spread
+        assert float(found[row]) == pytest.approx(by_hand, abs=1e-5)
     torch.testing.assert_close(held_out, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_several_labels_are_smoothed_towards_one_half(reader):
+    """By hand: a label that holds counts as 0.9 with a smoothing of 0.2, one that does not as 0.1."""
+    folder, tokenizer = reader
+    names = ["bad", "good", "long"]
+    recipe = Recipe(
+        task="classify",
+        data=DataSection(labels=names, context=64),
+        classify=ClassifySection(multi_label=True, label_smoothing=0.2, class_weights=[0.5, 2.0, 1.0]),
+    )
+    task = CLASSIFY.make(tokenizer, recipe)
+    network = load(folder, task).network.eval()
+    example, _ = encode_several(task, "good film", ("good", "long"))
+    batch = task.encoder.collate([example], [[0]], False, None)
+    with torch.no_grad():
+        logits = row_logits(network, batch.inputs)[0].double()
+        (found,) = task.objective.losses(network, batch).tolist()
+    weights, targets = torch.tensor([0.5, 2.0, 1.0]).double(), torch.tensor([0.1, 0.9, 0.9]).double()
+    terms = -weights * (targets * functional.logsigmoid(logits) + (1 - targets) * functional.logsigmoid(-logits))
+    assert found == pytest.approx(float(terms.mean()), abs=1e-5)
 
 
 def test_balanced_weights_let_all_labels_count_the_same():

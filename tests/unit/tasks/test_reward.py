@@ -159,6 +159,16 @@ def test_any_other_text_is_scored_as_it_stands(tiny_tokenizer: Any) -> None:
         task.predictor.respond(network, json.dumps(list(ASKED)))
 
 
+def test_rows_of_a_text_and_of_a_question_with_its_answer_are_scored(tiny_tokenizer: Any) -> None:
+    task, network = make_reward(tiny_tokenizer), scoring_network()
+    question, answer = ASKED[0]["content"], PAIR.chosen[0]["content"]
+    dialogue = json.dumps({"prompt": question, "response": answer})
+    with torch.no_grad():
+        alone, pair = (task.predictor.predict(network, [row])[0] for row in (["The red fox."], [question, answer]))
+        expected = [float(task.predictor.respond(network, text)) for text in ("The red fox.", dialogue)]
+    assert [alone, pair] == pytest.approx(expected, abs=6e-4)
+
+
 def test_the_head_is_trained_under_an_adapter(tiny_tokenizer: Any) -> None:
     from burnish.methods import make_method
     from burnish.models.heads import Target

@@ -133,7 +133,7 @@ def test_metrics_and_what_the_mean_would_reach() -> None:
     assert list(figures) == ["MAE", "Pearson r", "Spearman rho"]
     assert figures["MAE"] == pytest.approx(1 / 3)
     assert figures["Spearman rho"] == pytest.approx(1.0, abs=1e-6)
-    assert task.scorer.headline == "MAE"
+    assert (task.scorer.headline, task.scorer.headline_is_share) == ("MAE", False)
     check_text(task.scorer.remark(seen))
     assert task.scorer.describe(seen.examples[2], 4.0) == (TEXTS[2], "4.5", "4.000")
     chance = task.scorer.chance_loss(seen)

@@ -321,6 +321,12 @@ def test_a_question_is_answered_from_its_text(tokenizer) -> None:
         assert expected in CONTEXT * 8
         reluctant = make_task(tokenizer, stride=2, no_answer_margin=-1000.0)
         assert reluctant.predictor.respond(network, asked) == "(no answer)"
+        (found,) = task.predictor.predict(network, [["Where is the cat ?", CONTEXT * 8]])
+        (nothing,) = reluctant.predictor.predict(network, [["Where is the cat ?", CONTEXT * 8]])
+    assert (CONTEXT * 8)[found.begin : found.end] == expected
+    assert (nothing.begin, nothing.end) == (0, 0)
+    assert 0 < found.probability < 1
+    assert found.probability == pytest.approx(1 - nothing.probability, abs=1e-6)
 
 
 @pytest.mark.parametrize("prompt", ["Who?", "[1]", '{"question": "Who?"}', '{"question": "Who?", "context": " "}', "{"])
