@@ -223,3 +223,10 @@ def test_findings_come_in_the_order_of_steps() -> None:
     for events, _ in RUNS.values():
         found: list[Diagnosed] = diagnose(events)
         assert all(one.step <= other.step for one, other in pairwise(found))
+
+
+@pytest.mark.parametrize(("adapts", "step"), [(False, 55), (True, 60)])
+def test_a_run_that_adapts_waits_for_its_next_validation(adapts: bool, step: int) -> None:
+    """There it acts instead of being called stuck."""
+    events, _ = RUNS["too slow"]
+    assert [(one.step, one.name) for one in diagnose(events, made_recipe(adapt=adapts))] == [(step, "stuck")]
