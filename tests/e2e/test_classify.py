@@ -46,7 +46,7 @@ def test_a_table_without_header_and_a_model_are_enough(here: Path, reader: Path,
     (accuracy,) = [figure for figure in run.evaluation["figures"] if figure["name"] == "accuracy"]
     assert accuracy["base"]["value"] < 0.6
     assert accuracy["tuned"]["value"] > 0.8
-    assert run.evaluation["verdict"].startswith("The tuned model is better than the base on 30 test rows: the accuracy")
+    assert run.evaluation["verdict"].startswith("The tuned model is better than the base on 30 test rows: accuracy")
     assert [table["title"] for table in run.evaluation["tables"]] == ["per class", "confusion matrix"]
     assert run.evaluation["note"].startswith("Always answering the most common label")
     assert run.evaluation["answers"][0]["expected"] in ("good", "bad")
