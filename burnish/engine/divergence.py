@@ -16,7 +16,7 @@ _CERTAIN = 5.0
 FIRST_STEPS = 3
 """Number of first steps that define the initial training loss."""
 _EXPLODED, _EXPLODED_STEPS = 2.0, 8
-"""How often the base model's loss a training loss is that has exploded, in the median of so many steps."""
+"""A training loss has exploded if its median over so many steps is so many times the base model's loss."""
 
 
 def diverging(curves: Curves) -> str | None:

@@ -86,19 +86,38 @@ def _list_in(path: Path, text: str) -> Sequence[ast.expr] | None:
             statements = ast.parse(text).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-    lists: dict[str, list[ast.expr]] = {}
+    lists: list[tuple[str, list[ast.expr]]] = []
     for statement in statements:
         if isinstance(statement, (ast.Assign, ast.AnnAssign, ast.Expr)) and isinstance(statement.value, ast.List):
-            name = ast.unparse(_target(statement)) if not isinstance(statement, ast.Expr) else "the list"
+            name = "" if isinstance(statement, ast.Expr) else ast.unparse(_target(statement))
             if statement.value.elts and isinstance(_value_of(statement.value.elts[0]), (dict, list, str)):
-                lists[name] = statement.value.elts
+                lists.append((name, statement.value.elts))
     if len(lists) > 1:
         raise DataError(
-            f"`{path}` is Python code with several lists: {quoted(lists)}",
+            f"`{path}` is Python code with several lists: {quoted(name or '[...]' for name, _ in lists)}",
             "Which of them holds the rows is not clear.",
             "Keep one list in a file, for example `train.txt` and `test.txt` in one folder, and give the folder",
         )
-    return next(iter(lists.values()), None)
+    for name, items in lists:
+        if any(_changes(node, name) for statement in statements for node in ast.walk(statement)):
+            raise DataError(
+                f"`{path}` is Python code that changes its list `{name}`",
+                "The code is not run, so rows that it adds or removes would not be noticed.",
+                f"Write the rows as JSON, in that code: `json.dump({name}, open('rows.json', 'w'))`",
+            )
+        return items
+    return None
+
+
+_CHANGING = ("append", "extend", "insert", "remove", "pop", "clear")
+
+
+def _changes(node: ast.AST, name: str) -> bool:
+    """Whether a piece of code changes the list of this name, by `+=` or a method."""
+    if isinstance(node, ast.AugAssign):
+        return ast.unparse(node.target) == name
+    is_method = isinstance(node, ast.Attribute) and node.attr in _CHANGING
+    return is_method and ast.unparse(node.value) == name
 
 
 def _target(statement: ast.Assign | ast.AnnAssign) -> ast.expr:
@@ -128,7 +147,10 @@ def _row_of(value: Any, form: Unnamed | None) -> dict[str, Any] | str:
 
 
 def _value_of(item: ast.expr) -> Any:
-    """The value that an expression spells, with lists in place of tuples and sets; None if it has to be computed."""
+    """The value that an expression spells, with lists in place of tuples and sets; None if it has to be computed.
+
+    A set becomes a sorted list: its own order is another one in each process.
+    """
     try:
         return _with_lists(ast.literal_eval(item))
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
@@ -138,7 +160,9 @@ def _value_of(item: ast.expr) -> Any:
 def _with_lists(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(key): _with_lists(inner) for key, inner in value.items()}
-    return [_with_lists(inner) for inner in value] if isinstance(value, (list, tuple, set)) else value
+    if isinstance(value, set):
+        value = sorted(value, key=repr)
+    return [_with_lists(inner) for inner in value] if isinstance(value, (list, tuple)) else value
 
 
 def _too_long(path: Path) -> DataError:

@@ -102,6 +102,26 @@ def test_other_text_is_running_text(content: str, tmp_path: Path) -> None:
     assert "".join(row["text"] for row in values(rows)) == content
 
 
+def test_a_set_has_the_same_order_in_every_process(tmp_path: Path) -> None:
+    words = [f"w{number}" for number in range(30)]
+    (row,) = values(read(tmp_path, f"rows = [{{'text': 'a', 'label': {set(words)}}}]"))
+    assert row["label"] == sorted(words)
+
+
+@pytest.mark.parametrize("change", ["+= [('more', {'entities': []})]", ".extend(others)", ".append(('a', {}))"])
+def test_a_list_that_code_changes_is_refused(change: str, tmp_path: Path) -> None:
+    """Its rows would be dropped without a word."""
+    with pytest.raises(DataError) as caught:
+        read(tmp_path, f"{TRAIN_DATA}for _ in range(2):\n    TRAIN_DATA{change}\n")
+    check_message(caught.value, {tmp_path: "FOLDER"})
+
+
+@pytest.mark.parametrize("content", ["[{'text': 'a'}]\n[{'text': 'b'}]", "X = [{'text': 'a'}]\nX = [{'text': 'b'}]"])
+def test_the_second_of_two_lists_is_not_taken_in_silence(content: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="several lists"):
+        read(tmp_path, content)
+
+
 def test_several_lists_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         read(tmp_path, TRAIN_DATA + TRAIN_DATA.replace("TRAIN", "TEST"))
