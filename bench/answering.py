@@ -15,7 +15,8 @@ from functools import partial
 
 import torch
 
-from burnish.kernels.one_token_attention import one_token_attention, one_token_attention_reference
+from burnish.kernels.few_tokens_attention import few_tokens_attention, few_tokens_attention_reference
+from burnish.models.growing_cache import GrowingCache
 from burnish.models.packed_linear import can_pack
 
 Calls = Sequence[Callable[[], object]]
@@ -58,9 +59,14 @@ def attentions(rows: int, dtype: torch.dtype, repeats: int) -> None:
     """The lines of each length."""
     for tokens in _TOKENS:
         query = torch.randn(rows, _HEADS, 1, _SIZE).to(dtype)
-        key, value = (torch.randn(rows, _KEY_HEADS, tokens, _SIZE).to(dtype) for _ in range(2))
-        given = (query, key, value, torch.ones(rows, 1, 1, tokens, dtype=torch.bool), _SIZE**-0.5)
-        theirs, ours = (partial(way, *given) for way in (one_token_attention_reference, one_token_attention))
+        cache = GrowingCache()
+        new = [torch.randn(rows, _KEY_HEADS, tokens, _SIZE).to(dtype) for _ in range(2)]
+        key, value = cache.update(*new, 0)
+        mask = torch.ones(rows, 1, 1, tokens, dtype=torch.bool)
+        room = cache.room(0, mask)
+        assert room is not None
+        theirs = partial(few_tokens_attention_reference, query, key, value, ~mask, _SIZE**-0.5)
+        ours = partial(few_tokens_attention, query, room.keys, room.values, room.hidden, _SIZE**-0.5)
         compare(f"attention to {tokens} tokens", query, [theirs] * _CALLS, [ours] * _CALLS, repeats)
 
 

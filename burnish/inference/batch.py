@@ -16,11 +16,17 @@ from transformers.cache_utils import Cache
 from burnish.errors import BurnishError
 from burnish.inference import key_values
 from burnish.inference.grammar import Guide
+from burnish.inference.lookup import Lookup
 from burnish.inference.sampling import Chooser, Sampling, top_log_probabilities
+from burnish.kernels.few_tokens_attention import FEW
 from burnish.models.device import arithmetic
 
 _LEAST_PREFIX = 16
 """Tokens of a common beginning that are worth keeping: fewer are computed as fast as they are copied."""
+_TRIED = range(3, 3 + 24 + FEW)
+"""Tokens on which it is tried whether several can be read together,"""
+_ALONE = 6
+"""and how many of them are read one after the other."""
 _PADDED = 1.25
 """Prompts are read together if that makes at most so many times their tokens."""
 
@@ -67,6 +73,8 @@ class Row:
     """Why it was cancelled, if its own request is to blame."""
     shift: int = 0
     """Of positions against the number of tokens: some models count the tokens of a picture in two directions."""
+    lookup: Lookup | None = None
+    """Guesses its next tokens, once it has been the only answer."""
 
     @property
     def num_held(self) -> int:
@@ -82,6 +90,8 @@ class Batch:
         precision: of the arithmetic.
         active: makes the network the model whose rows these are, if it can be several: base or an adapter.
         kept_bytes: of beginnings that are kept for prompts to come; the least recently used go first.
+        looks_up: whether the next tokens of an answer that is alone are guessed from its text; None where that changes
+            no answer, which is tried in other precisions than fp32.
     """
 
     def __init__(
@@ -90,6 +100,7 @@ class Batch:
         precision: str,
         active: Callable[[], AbstractContextManager[Any] | None] = nullcontext,
         kept_bytes: int = 0,
+        looks_up: bool | None = None,
     ) -> None:
         self._network, self._precision, self._active = network, precision, active
         self._rows: list[Row] = []
@@ -98,8 +109,8 @@ class Batch:
         """Rows whose keys and values come to those of the others at the next step, all at once."""
         self._beginnings = _Beginnings(kept_bytes)
         plain = network.get_base_model() if hasattr(network, "get_base_model") else network
-        keeps = "logits_to_keep" in inspect.signature(plain.forward).parameters
-        self._last_only = {"logits_to_keep": 1} if keeps else {}
+        self._keeps = "logits_to_keep" in inspect.signature(plain.forward).parameters
+        self._looks_up = looks_up
 
     @property
     def rows(self) -> Sequence[Row]:
@@ -155,7 +166,7 @@ class Batch:
 
     def _begin(self, rows: Sequence[Row], logits: torch.Tensor, cache: Cache) -> list[Token | None]:
         """The first token of each row, if it gets one; those that it does not end will be among the others."""
-        tokens = [self._take(row, logits[number]) for number, row in enumerate(rows)]
+        tokens = [self._take(row, logits[number, -1]) for number, row in enumerate(rows)]
         for number, row in enumerate(rows):
             if row.ended in ("stop", "length"):
                 self._beginnings.keep(row.asked.ids, key_values.kept(cache, [number], len(row.asked.ids)))
@@ -183,7 +194,7 @@ class Batch:
                 attention_mask=torch.ones_like(ids),
                 past_key_values=cache,
                 use_cache=True,
-                **self._last_only,
+                **self._only(1),
                 **given,
             )
         # models that count so keep the difference for their own `generate`
@@ -200,13 +211,60 @@ class Batch:
         self._join_all()
         if self._cache is None:
             return []
+        if len(self._rows) == 1 and (guessed := self._guess(self._rows[0])):
+            return self._step_ahead(self._rows[0], guessed, self._cache)
         width = key_values.columns(self._cache)
         mask = torch.zeros(len(self._rows), width + 1, dtype=torch.long)
         for number, row in enumerate(self._rows):
             mask[number, width - row.num_held :] = 1
         last = [[row.new[-1]] for row in self._rows]
         logits = self._forward(last, mask, [row.num_held + row.shift for row in self._rows], self._cache)
-        found = [(row, self._take(row, logits[number])) for number, row in enumerate(self._rows)]
+        found = [(row, self._take(row, logits[number, -1])) for number, row in enumerate(self._rows)]
+        self.sweep()
+        return found
+
+    def _guess(self, row: Row) -> list[int]:
+        """Tokens that may follow: of an answer that is alone, for which the model has the time to check them."""
+        if row.asked.inputs:
+            return []
+        if self._looks_up is None:
+            self._looks_up = self._precision == "fp32" or self._computes_alike()
+        if not self._looks_up:
+            return []
+        if row.lookup is None:
+            row.lookup = Lookup(row.asked.ids)
+            row.lookup.add(row.new)
+        return row.lookup.guess(row.asked.most - len(row.new) - 1)
+
+    def _computes_alike(self) -> bool:
+        """Whether the logits of tokens that are read together are, bit for bit, those of one after the other."""
+        prompt, new = _TRIED[:-FEW], _TRIED[-FEW:]
+        found = list[torch.Tensor]()
+        for parts in ([new], [[token] for token in new[:_ALONE]]):
+            cache, held = key_values.empty(), len(prompt)
+            self._forward([prompt], torch.ones(1, held, dtype=torch.long), [0], cache)
+            for part in parts:
+                mask = torch.ones(1, held + len(part), dtype=torch.long)
+                found.append(self._forward([part], mask, [held], cache, len(part)))
+                held += len(part)
+        return torch.equal(found[0][:, :_ALONE], torch.cat(found[1:], 1))
+
+    def _step_ahead(self, row: Row, guessed: Sequence[int], cache: Cache) -> list[tuple[Row, Token | None]]:
+        """`step` of a single row: the tokens chosen as long as what was guessed is what is chosen, and one more."""
+        width, before = key_values.columns(cache), row.num_held
+        mask = torch.zeros(1, width + 1 + len(guessed), dtype=torch.long)
+        mask[0, width - before :] = 1
+        logits = self._forward([[row.new[-1], *guessed]], mask, [before + row.shift], cache, 1 + len(guessed))
+        found: list[tuple[Row, Token | None]] = []
+        for place, guess in enumerate([*guessed, None]):
+            token = self._take(row, logits[0, place])
+            found.append((row, token))
+            if token is None or row.ended or token.id != guess:
+                break
+        if row.lookup is not None:
+            row.lookup.learn(len(guessed), len(found) - 1)
+        if (wrong := 1 + len(guessed) - len(found)) > 0:
+            key_values.take_back(cache, wrong)
         self.sweep()
         return found
 
@@ -247,16 +305,26 @@ class Batch:
             found.append(Token(token, *top_log_probabilities(logits[place], token, number)))
         return found
 
+    def _only(self, number: int) -> dict[str, int]:
+        """The argument for the logits of the last tokens alone, if the model takes it."""
+        return {"logits_to_keep": number} if self._keeps else {}
+
     def _forward(
-        self, ids: Sequence[Sequence[int]], mask: torch.Tensor, begins: Sequence[int], cache: Cache
+        self,
+        ids: Sequence[Sequence[int]],
+        mask: torch.Tensor,
+        begins: Sequence[int],
+        cache: Cache,
+        last: int = 1,
     ) -> torch.Tensor:
-        """Logits of the last token of each row `[rows, vocabulary]` fp32, in main memory; the cache grows.
+        """Logits of the last tokens of each row `[rows, last, vocabulary]` fp32, in main memory; the cache grows.
 
         Args:
             ids: the new tokens of each row, as many in each.
             mask: `[rows, all tokens]`: 1 for the tokens of the row.
             begins: position of the first new token of each row; negative for what is before it.
             cache: of the tokens before.
+            last: how many tokens.
         """
         device = self._network.device
         tokens = torch.tensor([list(row) for row in ids], device=device)
@@ -269,9 +337,9 @@ class Batch:
                 position_ids=positions,
                 past_key_values=cache,
                 use_cache=True,
-                **self._last_only,
+                **self._only(last),
             )
-        return output.logits[:, -1].float().cpu()
+        return output.logits[:, -last:].float().cpu()
 
     def _take(self, row: Row, logits: torch.Tensor) -> Token | None:
         """Chooses the next token of a row, and ends it where it ends; None if none can be chosen."""
@@ -281,6 +349,8 @@ class Batch:
             row.ended, row.error = "cancelled", error
             return None
         row.new.append(token)
+        if row.lookup is not None:
+            row.lookup.add([token])
         if token in row.asked.stop_ids or row.chooser.is_done:
             row.ended = "stop"
         elif len(row.new) >= row.asked.most:

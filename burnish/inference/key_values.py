@@ -9,80 +9,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers.cache_utils import Cache, DynamicLayer
+from transformers.cache_utils import Cache
 
-_STEP = 64
-"""Columns by which the room of a layer grows, so that it is copied once in so many tokens."""
-
-
-class GrowingLayer(DynamicLayer):
-    """A layer that writes new tokens into room it has, rather than copying all it holds for each of them."""
-
-    _stored: tuple[torch.Tensor, torch.Tensor] | None = None
-    """`[rows, heads, room, size]` each, of which `keys` and `values` are views."""
-
-    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
-        """Begins without columns."""
-        self.dtype, self.device = key_states.dtype, key_states.device
-        self.keys, self.values = key_states[:, :, :0], value_states[:, :, :0]
-        self._stored = None
-        self.is_initialized = True
-
-    def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Appends `[rows, heads, new, size]` each; returns all columns."""
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-        held: Any = self.keys
-        begin = held.shape[-2]
-        end = begin + key_states.shape[-2]
-        if self._stored is None or end > self._stored[0].shape[-2]:
-            values: Any = self.values
-            self._stored = _widened(held, key_states, end), _widened(values, value_states, end)
-        for stored, new in zip(self._stored, (key_states, value_states), strict=True):
-            stored[:, :, begin:end] = new
-        self.keys, self.values = (stored[:, :, :end] for stored in self._stored)
-        return self.keys, self.values
-
-    @classmethod
-    def of(cls, parts: Sequence[tuple[torch.Tensor, torch.Tensor]], width: int) -> GrowingLayer:
-        """A layer of rows `[rows, heads, columns, size]` each, aligned at the end of `width` columns, with room for
-        more."""
-        layer = cls()
-        layer.lazy_initialization(*parts[0])
-        layer._stored = _aligned([keys for keys, _ in parts], width), _aligned([values for _, values in parts], width)
-        layer.keys, layer.values = (stored[:, :, :width] for stored in layer._stored)
-        return layer
+from burnish.models.growing_cache import GrowingCache, GrowingLayer
 
 
-def _room(columns: int) -> int:
-    return -(-columns // _STEP) * _STEP
-
-
-def _widened(held: torch.Tensor, new: torch.Tensor, columns: int) -> torch.Tensor:
-    """What is held, with room for at least so many columns."""
-    stored = new.new_empty(*new.shape[:2], _room(columns), new.shape[3])
-    stored[:, :, : held.shape[-2]] = held
-    return stored
-
-
-def _aligned(parts: Sequence[torch.Tensor], width: int) -> torch.Tensor:
-    """All rows in one tensor, each copied once."""
-    first = parts[0]
-    stored = first.new_empty(sum(map(len, parts)), first.shape[1], _room(width + 1), first.shape[3])
-    row = 0
-    for part in parts:
-        begin = width - part.shape[-2]
-        stored[row : row + len(part), :, :begin] = 0
-        stored[row : row + len(part), :, begin:width] = part
-        row += len(part)
-    return stored
-
-
-def empty() -> Cache:
+def empty() -> GrowingCache:
     """Without rows and columns, for any number of layers."""
-    return Cache(layer_class_to_replicate=GrowingLayer)
+    return GrowingCache()
 
 
 def columns(cache: Cache) -> int:
@@ -114,6 +48,13 @@ def kept(cache: Cache, rows: Sequence[int], width: int) -> Cache:
         parts = [(keys[row : row + 1, :, begin:], values[row : row + 1, :, begin:]) for row in rows]
         made.layers.append(GrowingLayer.of(parts, width))
     return made
+
+
+def take_back(cache: Cache, columns: int) -> None:
+    """Forgets the last columns of all rows."""
+    for layer in cache.layers:
+        growing: Any = layer
+        growing.take_back(columns)
 
 
 def beginning(cache: Cache, width: int) -> Cache:

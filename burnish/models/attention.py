@@ -16,11 +16,12 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from burnish.kernels.attention import NAME, SHORT, SHORT_HALF, short_attention
-from burnish.kernels.one_token_attention import one_token_attention
+from burnish.kernels.few_tokens_attention import FEW, few_tokens_attention
 from burnish.kernels.packed_attention import packed_attention
 from burnish.kernels.precision import arithmetic_type
 from burnish.kernels.segments import Segments
 from burnish.kernels.varlen_attention import VARLEN, varlen_attention
+from burnish.models.growing_cache import Room
 
 NAMES = {"cpu": NAME, "cuda": VARLEN}
 """Names of the registered attention by device type."""
@@ -93,6 +94,11 @@ def _is_plain(key: torch.Tensor, value: torch.Tensor, others: dict[str, Any]) ->
     return key.shape == value.shape and all(one is None or one is False for one in given)
 
 
+def _are_few(query: torch.Tensor, mask: torch.Tensor | None) -> bool:
+    """Whether these are few new tokens per row; of several, the mask says what each attends to."""
+    return query.shape[2] == 1 or (query.shape[2] <= FEW and mask is not None)
+
+
 def attend(
     module: nn.Module,
     query: torch.Tensor,
@@ -115,7 +121,7 @@ def attend(
         dropout: dropout of the probabilities.
         scaling: factor of the scores; None for 1 / sqrt(size).
         is_causal: whether a token attends only to earlier ones, if there is no mask.
-        others: further arguments of the model.
+        others: further arguments of the model; with `room`, the keys and values together with the room of their cache.
 
     Returns:
         `[rows, width, heads, size]`, and None for the probabilities.
@@ -132,8 +138,11 @@ def attend(
         looks_back = causal and attention_mask is None
         made = short_attention(query, key, value, scale, looks_back, attention_mask, dropout)
         return made.transpose(1, 2).contiguous(), None
-    if is_simple and query.shape[2] == 1 and dropout == 0 and query.device.type == "cpu":
-        return one_token_attention(query, key, value, attention_mask, scale).transpose(1, 2), None
+    if is_simple and _are_few(query, attention_mask) and dropout == 0 and query.device.type == "cpu":
+        hidden = None if attention_mask is None else ~attention_mask
+        room: Room | None = others.get("room")
+        few = (key, value, hidden) if room is None else (room.keys, room.values, room.hidden)
+        return few_tokens_attention(query, *few, scale).transpose(1, 2), None
     return sdpa_attention_forward(
         module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, is_causal=is_causal, **others
     )

@@ -12,10 +12,15 @@ import torch
 from burnish.inference import key_values
 from burnish.inference.batch import Asked, Batch, Row, Token
 from burnish.inference.sampling import Chooser, Sampling
+from burnish.kernels.few_tokens_attention import FEW
+from burnish.models import growing_cache, packed_linear
+from burnish.models.answering import arrange_for_answers
 from burnish.models.generation import generate_batch
+from burnish.models.packed_linear import PackedWeights, can_pack
 from tests.numeric.test_gguf import MODELS
 from tests.tiny_models import make_network, make_tokenizer
 
+PACKS = pytest.mark.skipif(not can_pack(torch.float32), reason="this build of torch has no oneDNN")
 LAYOUTS = ("llama", "gpt2", "gemma2", "gemma3", "phi3", "qwen3")
 STOPS = tuple(range(2, 300, 9))
 """Enough that some answers end early."""
@@ -31,8 +36,8 @@ def asked(ids: list[int], most: int = 12, sampling: Sampling | None = None, top:
     return Row(Asked(ids, STOPS, most, sampling, top), Chooser(sampling))
 
 
-def alone(network: Any, row: Row) -> list[int]:
-    batch = Batch(network, "fp32")
+def alone(network: Any, row: Row, looks_up: bool = False) -> list[int]:
+    batch = Batch(network, "fp32", looks_up=looks_up)
     batch.join([row])
     while batch.rows:
         batch.step()
@@ -67,6 +72,127 @@ def test_answers_are_those_of_generate(layout: str) -> None:
     while batch.rows:
         batch.step()
     assert [until_stop(row.new) for row in rows] == expected
+
+
+@pytest.mark.parametrize("layout", ["llama", "qwen3", "gpt2"])
+@pytest.mark.parametrize("looks_up", [False, True])
+def test_answers_are_those_of_generate_after_arranging(
+    layout: str, looks_up: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packed_linear, "_LEAST", 1)
+    monkeypatch.setattr(growing_cache, "_STEP", 16)
+    network, tokenizer = MODELS[layout]().eval(), make_tokenizer()
+    texts = prompts(6, seed=2)
+    expected = [generate_batch(network, tokenizer, [ids], (), 34)[0] for ids in texts]
+    arrange_for_answers(network, "fp32")
+    rows = [Row(Asked(ids, (), 34), Chooser(Sampling())) for ids in texts]
+    batch = Batch(network, "fp32", looks_up=looks_up)
+    for part in batch.parts(rows):
+        batch.join(part)
+    while batch.rows:
+        batch.step()
+    assert [row.new for row in rows] == expected
+
+
+def repeating() -> list[int]:
+    return [*range(20, 40), *range(20, 31)]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("temperature", [0.0, 0.8])
+def test_guessed_tokens_change_no_answer(layout: str, temperature: float) -> None:
+    network = MODELS[layout]()
+    for number, ids in enumerate([repeating(), [7, 7, 7, 7, 7, 7], *prompts(4, seed=9)]):
+        sampling = Sampling(temperature=temperature, seed=number, frequency_penalty=0.1)
+        row, plain = (Row(Asked(ids, (), 24, sampling, 2), Chooser(sampling)) for _ in range(2))
+        assert alone(network, row, looks_up=True) == alone(network, plain)
+        assert row.ended == "length"
+
+
+@torch.no_grad()
+def make_repeating(period: int) -> Any:
+    """A network that continues each of the first tokens with the next, and the last of a period with the first."""
+    network = make_network("llama")
+    for layer in network.model.layers:
+        for matrix in (layer.self_attn.o_proj.weight, layer.mlp.down_proj.weight):
+            matrix.zero_()
+    directions = torch.nn.functional.normalize(torch.randn(300, 32), dim=-1)
+    network.model.embed_tokens.weight.copy_(directions)
+    network.model.norm.weight.fill_(1.0)
+    network.lm_head.weight[:period] = directions[:period].roll(1, 0)
+    network.lm_head.weight[period:] = 0
+    return network
+
+
+def test_guessed_tokens_save_steps_and_the_rest_is_forgotten() -> None:
+    network = make_repeating(9)
+    widths: list[int] = []
+    handle = network.register_forward_pre_hook(
+        lambda module, args, given: widths.append(given["input_ids"].shape[1]), with_kwargs=True
+    )
+    # after 3, 4 came 290, which is guessed once and wrong
+    batch, row = Batch(network, "fp32"), Row(Asked([3, 4, 290, 8, 0, 1, 2, 3], (), 60), Chooser(Sampling()))
+    batch.join([row])
+    while batch.rows:
+        assert batch.num_tokens == row.num_held, "what was guessed wrongly is not held"
+        batch.step()
+    handle.remove()
+    assert row.new == [(4 + place) % 9 for place in range(60)]
+    assert max(widths) == FEW
+    assert len(widths) < 20
+
+
+def test_tokens_are_guessed_where_that_changes_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = make_repeating(9)
+    widths: list[int] = []
+    network.register_forward_pre_hook(
+        lambda module, args, given: widths.append(given["input_ids"].shape[1]), with_kwargs=True
+    )
+    for is_alike in (True, False):
+        monkeypatch.setattr(torch, "equal", lambda first, second, is_alike=is_alike: is_alike)
+        batch, row = Batch(network, "bf16"), Row(Asked([1, 2, 3, 1, 2], (), 30), Chooser(Sampling()))
+        batch.join([row])
+        batch.step()
+        widths.clear()
+        while batch.rows:
+            batch.step()
+        assert (max(widths) > 1) == is_alike
+        assert len(row.new) == 30
+
+
+@PACKS
+def test_a_row_has_the_same_product_alone_and_among_others() -> None:
+    torch.manual_seed(0)
+    weights = torch.randn(64, 3 * 1024)
+    inputs = torch.randn(5, 3 * 1024)
+    with torch.no_grad():
+        packed = PackedWeights([weights], [], torch.float32)
+        whole = packed.product(inputs)
+        for number in (1, 2, 3):
+            assert torch.equal(packed.product(inputs[:number]), whole[:number])
+
+
+def test_an_answer_that_is_not_alone_any_more_goes_on() -> None:
+    network = make_network("llama")
+    texts = [repeating(), [9, 8, 9, 8, 9, 8, 9]]
+    expected = [alone(network, Row(Asked(ids, (), 30), Chooser(Sampling()))) for ids in texts]
+    batch, rows = Batch(network, "fp32"), [Row(Asked(ids, (), 30), Chooser(Sampling())) for ids in texts]
+    batch.join([rows[0]])
+    for _ in range(4):
+        batch.step()
+    batch.join([rows[1]])
+    while batch.rows:
+        batch.step()
+    assert [row.new for row in rows] == expected
+
+
+def test_a_guessed_stop_token_ends_the_answer() -> None:
+    network = make_network("llama")
+    plain = alone(network, Row(Asked(repeating(), (), 40), Chooser(Sampling())))
+    for stop in dict.fromkeys(plain):
+        row = Row(Asked(repeating(), (stop,), 40), Chooser(Sampling()))
+        assert alone(network, row, looks_up=True) == plain[: plain.index(stop) + 1]
+        assert row.ended == "stop"
 
 
 def test_a_known_beginning_is_not_read_again() -> None:

@@ -11,9 +11,10 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM
 
-from burnish.kernels.one_token_attention import one_token_attention, one_token_attention_reference
+from burnish.kernels.few_tokens_attention import few_tokens_attention, few_tokens_attention_reference
 from burnish.models import answering, attention, packed_linear
 from burnish.models.answering import arrange_for_answers
+from burnish.models.growing_cache import GrowingCache
 from burnish.models.packed_linear import PackedLinear, Packing, TakenLinear, can_pack
 from tests.tiny_models import make_network
 
@@ -28,24 +29,49 @@ def packs_small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(("rows", "heads", "shared", "tokens"), [(1, 4, 4, 1), (3, 6, 2, 17), (5, 9, 3, 70)])
+@pytest.mark.parametrize("new", [1, 4])
 @pytest.mark.parametrize("is_masked", [False, True])
-def test_attention_of_one_token(
-    dtype: torch.dtype, rows: int, heads: int, shared: int, tokens: int, is_masked: bool
+def test_attention_of_few_tokens(
+    dtype: torch.dtype, rows: int, heads: int, shared: int, tokens: int, new: int, is_masked: bool
 ) -> None:
     torch.manual_seed(0)
-    query = torch.randn(rows, heads, 1, 16)
-    # as a cache with room has them: views
-    key, value = (torch.randn(rows, shared, tokens + 5, size)[:, :, :tokens] for size in (16, 12))
-    mask = torch.rand(rows, 1, 1, tokens) < 0.5 if is_masked else None
+    query = torch.randn(rows, heads, new, 16)
+    cache = GrowingCache()
+    key, value = cache.update(*(torch.randn(rows, shared, tokens, size) for size in (16, 12)), 0)
+    mask = torch.rand(rows, 1, new, tokens) < 0.5 if is_masked else None
     if mask is not None:
         mask[..., -1] = True
-    expected = one_token_attention_reference(query.double(), key.double(), value.double(), mask, 0.3)
+    hidden = None if mask is None else ~mask
+    expected = few_tokens_attention_reference(query.double(), key.double(), value.double(), hidden, 0.3)
     given = [part.to(dtype) for part in (query, key, value)]
-    found = one_token_attention(*given, mask, 0.3)
-    theirs = one_token_attention_reference(*given, mask, 0.3)
-    assert found.dtype == dtype
-    errors = [float((one.double() - expected).abs().max()) for one in (found, theirs)]
-    assert errors[0] <= (1e-5 if dtype == torch.float32 else max(2 * errors[1], 0.02))
+    room = cache.room(0, mask)
+    assert room is not None
+    assert room.keys.shape[2] > tokens
+    theirs = few_tokens_attention_reference(*given, hidden, 0.3)
+    for found in (
+        few_tokens_attention(*given, hidden, 0.3),
+        few_tokens_attention(given[0], room.keys.to(dtype), room.values.to(dtype), room.hidden, 0.3),
+    ):
+        assert found.dtype == dtype
+        errors = [float((one.double() - expected).abs().max()) for one in (found, theirs)]
+        assert errors[0] <= (1e-5 if dtype == torch.float32 else max(2 * errors[1], 0.02))
+
+
+def test_room_is_hidden_at_every_step() -> None:
+    torch.manual_seed(0)
+    cache = GrowingCache()
+    for step in range(70):
+        for layer in range(2):
+            key, value = cache.update(torch.randn(1, 2, 1, 8), torch.randn(1, 2, 1, 8), layer)
+            room = cache.room(layer, None)
+            assert room is not None
+            assert (~room.hidden).sum() == step + 1
+            query = torch.randn(1, 4, 1, 8)
+            expected = few_tokens_attention_reference(query, key, value, None, 0.3)
+            found = few_tokens_attention(query, room.keys, room.values, room.hidden, 0.3)
+            torch.testing.assert_close(found, expected)
+    assert room.keys.shape[2] == 128
+    assert cache.room(0, torch.zeros(1, 1, 1, 70)) is None, "a mask that is added"
 
 
 @PACKS
@@ -162,7 +188,7 @@ def test_attention_that_changes_the_answers_is_taken_back(monkeypatch: pytest.Mo
     def wrong(query: torch.Tensor, key: Any, value: torch.Tensor, mask: Any, scale: float) -> torch.Tensor:
         return torch.ones(*query.shape[:3], value.shape[3])
 
-    monkeypatch.setattr(attention, "one_token_attention", wrong)
+    monkeypatch.setattr(attention, "few_tokens_attention", wrong)
     network = make_network("llama", 60).eval()
     arrange_for_answers(network, "fp32")
     assert network.config._attn_implementation == "sdpa"
