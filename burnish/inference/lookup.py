@@ -35,7 +35,7 @@ class Lookup:
         self.add(ids)
 
     def add(self, ids: Sequence[int]) -> None:
-        """Takes note of further tokens of the text."""
+        """Records further tokens of the text."""
         for token in ids:
             # of the tokens before this one, which it follows: the end of the text itself is not known yet
             for size in _SIZES:
