@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -67,8 +68,13 @@ TRAININGS: Mapping[str, dict[str, Any]] = {
         "evaluate.answers": 4,
         "evaluate.max_new_tokens": 32,
     },
+    "Entities": {"data.path": str(SAMPLES / "entities.conll"), "train.max_steps": 60, "train.learning_rate": 0.003},
+    "Passages": {"data.path": str(SAMPLES / "notes.json"), "train.max_steps": 20, "train.learning_rate": 0.003},
+    "Stars": {"data.path": str(SAMPLES / "reviews.jsonl"), "train.max_steps": 30, "train.learning_rate": 0.003},
     "Missing rows": {"data.path": str(SAMPLES / "missing.jsonl")},
 }
+_MEETING = {"Text": "Anna met Otto in Oslo."}
+_QUESTION = {"Text": "Ada wrote the first program in 1843.", "Question": "Who wrote the first program?"}
 LONG = {"data.path": str(SAMPLES / "tickets.jsonl"), "train.epochs": 60, **_SHORT}
 
 
@@ -130,7 +136,7 @@ def make_project(folder: Path) -> dict[str, str]:
 
 def shots_of(ids: Mapping[str, str]) -> list[Shot]:
     """Every page of a project."""
-    labels, chat, other = (f"/runs/{ids[name]}" for name in list(TRAININGS)[:3])
+    labels, chat, other, entities, passages, stars = (f"/runs/{ids[name]}" for name in list(TRAININGS)[:6])
     draft = f"/new/{ids['draft']}"
     return [
         Shot("runs", "/", is_live=True),
@@ -145,6 +151,13 @@ def shots_of(ids: Mapping[str, str]) -> list[Shot]:
         Shot("answers", f"{chat}/answers"),
         Shot("settings", f"{labels}/settings", _open_all),
         Shot("use-labels", f"{labels}/use", _ask_for_a_label),
+        Shot(
+            "use-entities",
+            f"{entities}/use",
+            _ask(_MEETING, "Anna met Otto", "[Anna](PERSON) met Otto in Oslo."),
+        ),
+        Shot("use-passages", f"{passages}/use", _ask(_QUESTION, "Grace", "Ada")),
+        Shot("use-stars", f"{stars}/use", _ask({"Text": "Not good, not bad."}, "well", "2.5")),
         Shot("use-chat", f"{chat}/use", _chat),
         Shot("compare", f"/compare/{chat.rpartition('/')[2]},{other.rpartition('/')[2]}"),
         Shot("learn", "/learn"),
@@ -165,6 +178,24 @@ def _ask_for_a_label(page: Page) -> None:
     page.get_by_label("Text", exact=True).fill("When will my parcel arrive?")
     page.get_by_role("button", name="Ask the tuned model").click()
     page.get_by_text("Probabilities in percent.").wait_for()
+
+
+def _ask(texts: Mapping[str, str], wrong: str, right: str) -> Callable[[Page], None]:
+    """Asks about texts, and corrects the answer: with what is right, then with what is no answer."""
+
+    def act(page: Page) -> None:
+        for label, text in texts.items():
+            page.get_by_label(label, exact=True).fill(text)
+        page.get_by_role("button", name="Ask the tuned model").click()
+        correction = page.get_by_label(re.compile("^If that is wrong"))
+        correction.fill(right)
+        page.get_by_role("button", name="Keep it").click()
+        page.get_by_text("Kept as a row").first.wait_for()
+        correction.fill(wrong)
+        page.get_by_role("button", name="Keep it").click()
+        page.get_by_role("alert").first.wait_for()
+
+    return act
 
 
 def _chat(page: Page) -> None:

@@ -73,6 +73,7 @@ class Predictions:
                             "quiet small",
                         )
             self._shown: Part = part("div", role="status", aria_live="polite")
+            self._outcome: Part = self._shown
 
     def _draw_fields(self) -> None:
         self._fields.clear()
@@ -108,6 +109,7 @@ class Predictions:
                 "passage": self._answered,
             }
             shown.get(self._kind, _filled)(found, asked)
+            self._outcome = part("div")
 
     def _labelled(self, found: Mapping[str, Any], asked: Mapping[str, str]) -> None:
         first = found["data"][0]
@@ -195,18 +197,20 @@ class Predictions:
         written = {"text": text}
         (text_area if is_long else field)(title, lambda new: written.update(text=new), text)
         button("Keep it", lambda: refused(keep(written["text"])), "small", id="keep")
-        said = part("div", role="alert")
 
         def refused(why: str) -> None:
-            said.clear()
             if why:
-                with said:
-                    notice(why, "bad")
+                self._say(why, "bad", "alert")
 
     def _correct(self, row: dict[str, Any], what: str) -> None:
         self._keep(CORRECTIONS, row)
-        with self._shown:
-            notice(f"Kept as a row with {what}.", "good", "status")
+        self._say(f"Kept as a row with {what}.", "good", "status")
+
+    def _say(self, text: str, kind: str, role: str) -> None:
+        """What became of the last correction, in place of the one before."""
+        self._outcome.clear()
+        with self._outcome:
+            notice(text, kind, role)
 
 
 def _columns(asked: Mapping[str, str]) -> dict[str, str]:
