@@ -6,7 +6,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy
 
@@ -15,7 +15,7 @@ from burnish.metrics.measure import Measure, value
 CONFIDENCE = 0.95
 _NORMAL = 1.959963984540054
 """Quantile of the normal distribution at 97.5 %."""
-_LARGEST_EXPONENT = 700.0
+_LARGEST_EXPONENT, _SMALLEST = 700.0, 1e-300
 _FURTHEST = 2.5
 """How far the correction for skew may go, in units of Student's half-width: the skew of a few rows with one outlier
 would take it several times as far, for half a point of coverage."""
@@ -70,7 +70,8 @@ def difference(base: Measure, tuned: Measure) -> Estimate:
         half = _half_width([lines.with_one_more_either_way()])
         low, high = min(low, change - half), max(high, change + half)
     most = 1.0 if base.is_share else math.inf
-    return Estimate(change, max(-most, low), min(most, high))
+    found = Estimate(change, max(-most, low), min(most, high))
+    return _of_one_sign(base, tuned, found) if base.compares_ratios else found
 
 
 def contrast(first: tuple[Measure, Measure], second: tuple[Measure, Measure]) -> Estimate:
@@ -205,6 +206,34 @@ def _difference_of_shares(base: numpy.ndarray, tuned: numpy.ndarray, weights: nu
     up, down = (gained + 1) / (rows + 2), (lost + 1) / (rows + 2)
     half = _NORMAL * math.sqrt((up + down - (up - down) ** 2) / (rows + 2))
     return Estimate((gained - lost) / rows, max(-1.0, up - down - half), min(1.0, up - down + half))
+
+
+def _of_one_sign(base: Measure, tuned: Measure, found: Estimate) -> Estimate:
+    """The difference of two positive metrics, whose interval holds 0 exactly if that of their ratio holds 1: a
+    perplexity has risen or fallen as its loss has.
+
+    The plain interval is symmetrical, or nearly so, and for a large change of few rows reaches beyond 0. There the
+    logarithm of the change has a better one, which has no other side.
+    """
+    ratio = difference(_on_logarithm(base), _on_logarithm(tuned))
+    if ratio.low <= 0 <= ratio.high:
+        return Estimate(found.value, min(found.low, 0.0), max(found.high, 0.0))
+    if found.low > 0 or found.high < 0:
+        return found
+
+    def logarithm(before: numpy.ndarray, after: numpy.ndarray) -> numpy.ndarray:
+        return numpy.log(numpy.maximum(abs(tuned.formula(after) - base.formula(before)), _SMALLEST))
+
+    middle, moves = _pull(logarithm, base.table, tuned.table)
+    ends = (math.exp(min(end, _LARGEST_EXPONENT)) for end in _ends(middle, [_Lines(moves, _effective(_copies(base)))]))
+    low, high = sorted(math.copysign(end, found.value) for end in ends)
+    return Estimate(found.value, low, high)
+
+
+def _on_logarithm(measure: Measure) -> Measure:
+    return replace(
+        measure, formula=lambda sums: numpy.log(measure.formula(sums)), least=-math.inf, compares_ratios=False
+    )
 
 
 @functools.cache

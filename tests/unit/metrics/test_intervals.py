@@ -473,3 +473,29 @@ def test_copies_that_are_taken_for_rows_are_not_covered() -> None:
     """What these tests would find if repeats were ignored."""
     for law in LAWS:
         assert held(law, "clusters", 250, is_naive=True)[0] < 0.88, law
+
+
+def perplexity_of(losses: Measure) -> Measure:
+    return replace(losses, formula=lambda sums: numpy.exp(losses.formula(sums)), least=1.0, compares_ratios=True)
+
+
+def test_a_perplexity_has_changed_exactly_where_its_loss_has() -> None:
+    source = numpy.random.default_rng(3)
+    decided = list[tuple[bool, bool]]()
+    for number in range(60):
+        rows, change = int(source.integers(3, 30)), (-8.0, -0.5, 0.0, 0.5)[number % 4]
+        before = source.normal(9.0, 0.8, rows)
+        after = before + change + source.normal(0, 0.6, rows)
+        base, tuned = (loss_of(10 * side, [10] * rows) for side in (before, after))
+        loss, perplexity = difference(base, tuned), difference(perplexity_of(base), perplexity_of(tuned))
+        assert (loss.low > 0, loss.high < 0) == (perplexity.low > 0, perplexity.high < 0)
+        assert perplexity.low <= perplexity.value <= perplexity.high
+        decided.append((loss.low > 0, loss.high < 0))
+    assert len(set(decided)) == 3, "some rose, some fell, and of some neither is shown"
+
+
+def test_a_perplexity_that_surely_fell_by_thousands() -> None:
+    base, tuned = loss_of([80.0, 95.0, 70.0, 101.0], [10] * 4), loss_of([3.0, 2.0, 3.5, 2.5], [10] * 4)
+    found = difference(perplexity_of(base), perplexity_of(tuned))
+    assert found.low < found.value < found.high < 0
+    assert found.value == pytest.approx(math.exp(8.65) * -1 + math.exp(0.275))
