@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from burnish.data.files.features import Features, converters, features_of_schema, named_columns
 from burnish.data.files.opening import is_compressed, open_binary, without_compression
 from burnish.data.files.unfolding import BATCH_ROWS, Unfolded, check_arrow, check_bounds, check_parquet
+from burnish.data.rows.nulls import ADDED_NULLS, without_added_nulls
 from burnish.data.rows.row import Rejected, Row, note_on, quoted
 from burnish.errors import DataError
 
@@ -121,7 +122,7 @@ class ArrowRows:
         self._nested = [field.name for field in schema if _has_struct(field.type)]
         self._number = 0
         self._note = note_on(name, [describe_names(features)])
-        self._note_on_nulls = note_on(name, [describe_names(features), _NULLS])
+        self._note_on_nulls = note_on(name, [describe_names(features), ADDED_NULLS])
 
     def read(self, batch: Any, file: str) -> Iterator[Row | Rejected]:
         """The rows of a batch, and those with values that Python cannot have, such as dates after the year 9999.
@@ -164,12 +165,6 @@ def _values_of_row(row: Any) -> dict[str, Any] | str:
     return values
 
 
-_NULLS = (
-    "has null in objects where other rows have a value; such keys are left out, because Arrow adds them to every row, "
-    "so that they cannot be distinguished from nulls in the data"
-)
-
-
 def describe_names(features: Features) -> str:
     """Which labels are named by the metadata, as a phrase after the name of the file; empty if none are."""
     named = named_columns(features)
@@ -183,35 +178,3 @@ def _has_struct(kind: Any) -> bool:
         return True
     is_list = pyarrow.types.is_list(kind) or pyarrow.types.is_large_list(kind) or pyarrow.types.is_fixed_size_list(kind)
     return is_list and _has_struct(kind.value_type)
-
-
-_IS_MESSAGE = ("role", "from")
-_KEPT_IN_MESSAGES = ("content", "value")
-"""Null is the usual content of a message that only calls a tool."""
-
-
-def without_added_nulls(value: Any, depth: int = 0) -> tuple[Any, bool]:
-    """A value without the keys that are null, at any depth, except the content of messages.
-
-    All rows of an Arrow column share one schema: `{"city": "Rome"}` and `{"a": 1}` become `{"city": "Rome", "a": null}`
-    and `{"city": null, "a": 1}`.
-
-    Returns:
-        The value, and whether a key was left out that may have mattered: one inside an object of an object, such as
-        the arguments of a call. Messages without calls simply have no key for them.
-    """
-    if isinstance(value, list):
-        items = [without_added_nulls(item, depth) for item in value]
-        return [item for item, _ in items], any(dropped for _, dropped in items)
-    if not isinstance(value, Mapping):
-        return value, False
-    is_message = any(key in value for key in _IS_MESSAGE)
-    kept: dict[str, Any] = {}
-    has_dropped = False
-    for key, item in value.items():
-        if item is None and not (is_message and key in _KEPT_IN_MESSAGES):
-            has_dropped = has_dropped or depth > 0
-            continue
-        kept[key], dropped = without_added_nulls(item, depth + 1)
-        has_dropped = has_dropped or dropped
-    return kept, has_dropped

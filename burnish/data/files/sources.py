@@ -31,6 +31,7 @@ from burnish.data.files.splits import (
     split_within,
 )
 from burnish.data.files.word_tables import in_sentences
+from burnish.data.rows.nulls import without_nulls_of_tables
 from burnish.data.rows.row import Rejected, Row, quoted
 from burnish.errors import DataError
 from burnish.recipe.schema import NONE, DataSection
@@ -47,7 +48,7 @@ def read_source(source: Source) -> Iterator[Row | Rejected]:
     columns = source.columns if isinstance(source, FilePart) else {}
     rows = source.read() if isinstance(source, FilePart) else read_rows(source)
     is_table = file_suffix(Path(file_name(source))) in TABLE_SUFFIXES
-    return in_sentences(rows, columns) if is_table else rows
+    return in_sentences(rows, columns) if is_table else without_nulls_of_tables(rows, Path(file_name(source)).name)
 
 
 def file_name(source: Source) -> str:

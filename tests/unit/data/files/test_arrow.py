@@ -12,6 +12,7 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, Json, List, Value
 
 from burnish.data.files.readers import read_rows
+from burnish.data.files.sources import read_source
 from burnish.data.rows.dataset import load_records
 from burnish.data.rows.row import Rejected
 from burnish.errors import DataError
@@ -182,6 +183,40 @@ def test_left_out_nulls_are_named_once(write):
     write("a.parquet", parquet(pyarrow.Table.from_pylist(rows)))
     (note,) = load_records(DataSection(path="a.parquet")).shape.notes
     assert "has null in objects where other rows have a value" in note
+
+
+def call(name, **arguments):
+    return {"type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+def conversation(call, **keys):
+    return [
+        {"role": "user", "content": "x", **keys},
+        {"role": "assistant", "content": None, **keys, "tool_calls": [call]},
+        {"role": "assistant", "content": "y", **keys},
+    ]
+
+
+def test_json_lines_of_a_table_have_no_added_nulls(write):
+    """As `datasets` writes them, with null for every key that another row or message has."""
+    nulls = {"tool_calls": None, "name": None}
+    rows = [
+        {"messages": conversation(call("weather", city="Rome", a=None), **nulls), "note": None},
+        {"messages": conversation(call("add", city=None, a=1), **nulls), "note": "n"},
+    ]
+    path = write("a.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    read = [row.values for row in read_source(path)]
+    calls = [values["messages"][1]["tool_calls"][0]["function"]["arguments"] for values in read]
+    assert calls == [{"city": "Rome"}, {"a": 1}]
+    assert read[0]["note"] is None, "a column"
+    assert any("has null in objects" in note for note in load_records(DataSection(path="a.jsonl")).shape.notes)
+
+
+def test_nulls_that_somebody_wrote_stay(write):
+    rows = [{"messages": conversation(call("add", a=1, b=None))}]
+    read = list(read_source(write("a.jsonl", "".join(json.dumps(row) + "\n" for row in rows))))
+    assert [row.values for row in read] == rows
+    assert read[0].note == ""
 
 
 def test_messages_alone_are_no_reason_for_a_note_and_keep_their_null_content(write):
