@@ -12,7 +12,7 @@ from typing import Any
 import numpy
 
 from burnish.check.contents import LanguageMix, SpecialTokens, odd_characters, private_strings
-from burnish.check.finding import Finding, Tally, kind_of
+from burnish.check.finding import Finding, Tally, kind_of, kinds
 from burnish.check.labels import LabelCounts, odd_turns
 from burnish.check.rows import TRAIN, SeenRows
 from burnish.check.token_view import TokenStatistics, TokenView, view_row
@@ -125,6 +125,8 @@ class Examination:
         """Keys of messages that a chat template may not write."""
         self._rejected: dict[str, str] = {}
         """Places of rows that cannot be used, and why."""
+        self._chosen = 0
+        """How many of them were left out by whoever made the data."""
         self._special = special
         self._answers = array("Q")
         """A 64-bit hash of each row's answer."""
@@ -148,7 +150,9 @@ class Examination:
         for row in rejected:
             self.rejected += 1
             self._rejected[row.place] = row.reason
-            self.tally.add(kind_of(row.reason), row.place, row.reason)
+            kind = kind_of(row.reason)
+            self._chosen += kinds()[kind].is_chosen
+            self.tally.add(kind, row.place, row.reason)
 
     def _seen_in(self, record: Record) -> dict[str, str]:
         """The first instance of each kind of defect in a row."""
@@ -187,6 +191,7 @@ class Examination:
         self.rejected += later.rejected
         self.message_keys |= later.message_keys
         self._rejected |= later._rejected
+        self._chosen += later._chosen
         self._answers.extend(later._answers)
         self._is_single = self._is_single and later._is_single
 
@@ -196,9 +201,10 @@ class Examination:
         self._tally_answers()
         for kind, count, instances in self.rows.repeated():
             self.tally.add_many(kind, count, instances)
-        everything = len(self.rows) + self.rejected
-        if self.rejected > _MANY_LEFT_OUT * everything:
-            self.tally.add("many-left-out", f"{self.rejected:,} of {everything:,} rows")
+        unusable = self.rejected - self._chosen
+        everything = len(self.rows) + unusable
+        if unusable > _MANY_LEFT_OUT * everything:
+            self.tally.add("many-left-out", f"{unusable:,} of {everything:,} rows")
         return self.tally.findings()
 
     def _tally_answers(self) -> None:

@@ -33,6 +33,8 @@ class Kind:
     """Regular expressions that match the reasons of rows rejected for it."""
     is_brief: bool = True
     """Whether `burnish train` reports it before training."""
+    is_chosen: bool = False
+    """Whether whoever made the data left these rows out."""
 
 
 @dataclass(frozen=True, slots=True)

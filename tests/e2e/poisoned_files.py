@@ -59,6 +59,15 @@ def chats(count: int = _COUNT) -> list[Values]:
     ]
 
 
+def marked(count: int = _COUNT) -> list[Values]:
+    """Good texts with an entity, as annotation tools have them."""
+    names = ("Anna", "Otto", "Bella")
+    return [
+        {"text": f"{names[n % 3]} {sentence(n)}", "spans": [{"start": 0, "end": len(names[n % 3]), "label": "PER"}]}
+        for n in range(count)
+    ]
+
+
 def labelled(count: int = _COUNT) -> list[Values]:
     """Good texts with labels."""
     return [{"text": sentence(number), "label": ("calm", "angry", "glad")[number % 3]} for number in range(count)]
@@ -233,6 +242,9 @@ def poisoned() -> list[Poisoned]:
             1,
             _mostly(answers(240), lambda n, row: row if n % 2 else {**row, "completion": ""}),
             exit_code=2,
+        ),
+        Poisoned(
+            "not-accepted", 2, _mostly(marked(240), lambda n, row: {**row, "answer": ("accept", "reject")[n % 2]})
         ),
         Poisoned("few-rows", 1, lines(answers(30))),
     ]
