@@ -19,7 +19,8 @@ from burnish.methods.method import Method
 from burnish.models.answering import arrange_for_answers
 from burnish.models.base import load_base, load_tokenizer
 from burnish.models.device import PRECISIONS, choose_device, choose_precision
-from burnish.models.location import ModelLocation, locate_model
+from burnish.models.ends import own_ends
+from burnish.models.location import ModelLocation, locate_model, read_config
 from burnish.prepare.bare import bare_recipe
 from burnish.prepare.start import start_folder
 from burnish.recipe.schema import AUTO, DataSection, Recipe
@@ -139,6 +140,9 @@ def open_model(
     method = make_method(LIKELY_METHOD if recipe.method == AUTO else recipe.method)
     location = _weights_of(recipe, run, is_whole=method.trains_base and not base)
     tokenizer = load_tokenizer(location if result is None else ModelLocation(location.name, result, False), section)
+    if run is None:
+        ends = own_ends(location.folder, read_config(location, section), tokenizer)
+        recipe = recipe.with_options(evaluate={"ends": tokenizer.convert_ids_to_tokens(ends)})
     task = make_task(recipe.task, tokenizer, recipe)
 
     def load(where: ModelLocation) -> Any:

@@ -97,7 +97,8 @@ _IN_BOTH = (
 """What both a model's config and its generation settings have."""
 
 
-def _check_tokens(settings: Mapping[str, Any]) -> None:
+def check_tokens(settings: Mapping[str, Any]) -> None:
+    """Raises ModelError for generation settings that name a token otherwise than by its number."""
     for name, value in settings.items():
         listed = value if isinstance(value, (list, tuple)) else [value]
         if not all(isinstance(number, int) for number in listed if number is not None):
@@ -126,7 +127,7 @@ def make_greedy(network: Any) -> list[str]:
         return []
     old = {**old, **network.generation_config.to_diff_dict()}
     kept = {name: getattr(network.generation_config, name, None) for name in _TOKENS}
-    _check_tokens(kept)
+    check_tokens(kept)
     # greedy in so many words: where nothing is said, a pipeline of transformers samples
     kept = {name: value for name, value in kept.items() if value is not None}
     network.generation_config = GenerationConfig(do_sample=False, **kept)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain, islice
+from itertools import islice
 from typing import Any
 
 import torch
@@ -23,7 +23,7 @@ from burnish.data.rows.row import Rejected
 from burnish.data.rows.settled import Asked
 from burnish.engine.process import ONE, Process
 from burnish.engine.source import BatchSource
-from burnish.errors import DataError, ModelError, RecipeError
+from burnish.errors import DataError, RecipeError
 from burnish.methods import LIKELY_METHOD, make_method, method_names
 from burnish.methods.method import Method
 from burnish.models.base import load_tokenizer
@@ -31,7 +31,8 @@ from burnish.models.config import context_limit, model_kind
 from burnish.models.device import choose_device, choose_precision, compute_repeatably
 from burnish.models.location import FoundModel, ModelLocation, locate_model, read_config
 from burnish.models.tokenizer import check_vocabulary, choose_pad_token, missing_rows
-from burnish.prepare.encode import Encoded, encode_cached, encode_records, rows_key, tokenizer_hash
+from burnish.prepare.encode import Encoded, check_rows, encode_cached, encode_records, rows_key, tokenizer_hash
+from burnish.prepare.ends import resolve_ends, taught_inside, without_taught
 from burnish.prepare.final import FinalRows
 from burnish.prepare.first_checks import check_options
 from burnish.prepare.remarks import report_messages, report_shape
@@ -369,6 +370,7 @@ def resolve_run(
     check_pair(task, made.objective.head, method, model.config, model.location.name)
     for note in made.encoder.notes:
         emit(Note(note))
+    resolve_ends(resolver, made, model, emit)
     recipe = resolver.recipe
     return RunContext(asked, recipe, records, model.location, model.config, tokenizer, made, method, device, emit)
 
@@ -385,8 +387,11 @@ def encode(context: RunContext) -> RunContext:
     training = _encode(context, records.train, tokenizer, is_held_out=False)
     validation = _encode(context, records.valid, tokenizer, is_held_out=True)
     test = _encode(context, records.test, tokenizer, is_held_out=True)
-    if missing := missing_rows(context.tokenizer, context.config.get_text_config().vocab_size):
-        _check_rows(context, chain(training.examples, validation.examples, test.examples), missing)
+    size, encoder = context.config.get_text_config().vocab_size, context.task.encoder
+    if missing := missing_rows(context.tokenizer, size):
+        for part in (training, validation, test):
+            check_rows(encoder, part.examples, missing, context.location.name, size)
+    context = _ended(context, (training, validation, test))
     for remark in context.task.encoder.held_out_remarks([*records.valid, *records.test]):
         context.emit(Warned(remark))
     if records.train and not training.examples:
@@ -413,21 +418,15 @@ def encode(context: RunContext) -> RunContext:
     return replace(context, records=records, training=training, validation=validation, test=test)
 
 
-def _check_rows(context: RunContext, examples: Iterable[Any], missing: dict[int, str]) -> None:
-    """Checks that no example has a token without a row in the embedding.
-
-    Raises:
-        ModelError: naming the token.
-    """
-    segments = (segment for example in examples for segment in context.task.encoder.segments(example))
-    found = next((token for segment in segments for id_, token in missing.items() if id_ in segment.ids), None)
-    if found is not None:
-        raise ModelError(
-            f"the rows contain the token `{found}`, for which `{context.location.name}` has no embedding",
-            f"The tokenizer has it, the model does not: its embedding has "
-            f"{context.config.get_text_config().vocab_size:,} rows.",
-            "Use the model that the tokenizer was made for, or another chat template",
-        )
+def _ended(context: RunContext, parts: Iterable[Encoded]) -> RunContext:
+    """The run without further ends that occur inside its answers."""
+    if not (ends := context.task.predictor.further_ends):
+        return context
+    inside = set[int]().union(*(taught_inside(context.task.encoder, part.examples, ends) for part in parts))
+    asked, names = context.asked.evaluate.ends, list(context.recipe.evaluate.ends)
+    kept = without_taught(names, inside, context.tokenizer, asked, context.emit)
+    context.task.predictor.further_ends = tuple(context.tokenizer.convert_tokens_to_ids(kept))
+    return context.with_options(evaluate={"ends": kept})
 
 
 def _encode(context: RunContext, part: Sequence[Any], tokenizer: str | None, is_held_out: bool) -> Encoded:

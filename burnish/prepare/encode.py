@@ -8,7 +8,7 @@ import shutil
 import sys
 import time
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -28,7 +28,7 @@ from burnish.data.tokens.tokens import (
     token_counts,
     trained_count,
 )
-from burnish.errors import MachineError
+from burnish.errors import MachineError, ModelError
 from burnish.runs.atomic import TEMPORARY_PREFIX, remove_abandoned, write_folder
 from burnish.system.machine import cache_folder
 from burnish.tasks.task import Encoder
@@ -123,6 +123,29 @@ def _checked(row: EncodedRow, is_held_out: bool) -> EncodedRow | RowError:
     if not any(example.num_trained for example in row.examples):
         return RowError("it has no token to train on")
     return row
+
+
+def check_rows(encoder: Encoder, examples: Iterable[Any], missing: Mapping[int, str], model: str, rows: int) -> None:
+    """Checks that no example has a token without a row in the embedding.
+
+    Args:
+        encoder: of the task.
+        examples: encoded.
+        missing: the tokens without a row.
+        model: name of the base model.
+        rows: of its embedding.
+
+    Raises:
+        ModelError: naming the token.
+    """
+    segments = (segment for example in examples for segment in encoder.segments(example))
+    found = next((token for segment in segments for id_, token in missing.items() if id_ in segment.ids), None)
+    if found is not None:
+        raise ModelError(
+            f"the rows contain the token `{found}`, for which `{model}` has no embedding",
+            f"The tokenizer has it, the model does not: its embedding has {rows:,} rows.",
+            "Use the model that the tokenizer was made for, or another chat template",
+        )
 
 
 def _in_blocks(encoder: Encoder, records: Sequence[Any], context: int) -> Iterator[EncodedRow | RowError]:

@@ -341,6 +341,10 @@ class EvaluateSection(Section):
     and returns a number; higher is better."""
     max_new_tokens: AutoPositiveInt = AUTO
     """Longest generated answer in tokens. `auto` leaves room for the longest known answer, at most 256."""
+    ends: Auto | list[str] = AUTO
+    """Tokens that end an answer besides EOS and the template's own end, while answers are compared and in the saved
+    model. `auto` takes those of the base model's own generation settings, except what occurs inside answers of the
+    rows."""
     samples: Annotated[int, Field(ge=0, le=20)] = 0
     """Validation rows whose answers every validation shows, so that you can read what the model has learned so far.
     Written answers are cut after 64 tokens, and left out where they would take more than a twentieth of the training

@@ -39,7 +39,7 @@ class ChatPredictor(PredictorDefaults):
         self._format = chat_format
 
     @property
-    def stop_ids(self) -> list[int]:
+    def ends(self) -> list[int]:
         """EOS and the template's end of turn."""
         return self._format.stop_ids
 

@@ -168,10 +168,17 @@ class PerplexityScorer(ScorerDefaults):
 class PredictorDefaults:
     """For tasks that do not generate, and whose result consists of weights and tokenizer."""
 
+    further_ends: tuple[int, ...] = ()
+
     @property
-    def stop_ids(self) -> list[int]:
+    def ends(self) -> list[int]:
         """None."""
         return []
+
+    @property
+    def stop_ids(self) -> list[int]:
+        """Those of the task, then the further ones."""
+        return list(dict.fromkeys((*self.ends, *self.further_ends)))
 
     def prompt_ids(self, prompt: Any, tools: Sequence[Mapping[str, Any]] | None = None) -> list[int]:
         """Not for tasks that do not generate."""

@@ -23,10 +23,14 @@ from burnish.data.chat.calls import CallForm
 from burnish.data.chat.reading import AnswerReader
 from burnish.data.rows.records import Record
 from burnish.data.rows.row import EncodedRow, RowError
+from burnish.errors import RecipeError
 from burnish.metrics.measure import Measure, MetricTable
 from burnish.models.heads import CAUSAL, Head
-from burnish.recipe.schema import Recipe
+from burnish.recipe.schema import AUTO, Recipe
 from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
+
+_NAMED_TOKENS = 8
+"""Tokens that an error about one names, at most."""
 
 
 class Encoder(Protocol):
@@ -201,6 +205,9 @@ class Predictor(Protocol):
     With `TaskFacts.generates`, the model continues `prompt_ids`; otherwise `respond` answers directly.
     """
 
+    further_ends: tuple[int, ...]
+    """Tokens that end an answer besides those that the task itself learns as its end: see `evaluate.ends`."""
+
     @property
     def stop_ids(self) -> list[int]:
         """Tokens at which a generated answer ends."""
@@ -350,9 +357,13 @@ class TaskFacts:
 
         Raises:
             ModelError: the tokenizer lacks something that the task needs.
+            RecipeError: `evaluate.ends` names what is no token of it.
         """
         facts = {field.name: getattr(self, field.name) for field in fields(TaskFacts)}
-        return Task(**facts, **self.build(tokenizer, recipe)._asdict())
+        parts = self.build(tokenizer, recipe)
+        if self.generates and recipe.evaluate.ends != AUTO:
+            parts.predictor.further_ends = _numbers(recipe.evaluate.ends, tokenizer)
+        return Task(**facts, **parts._asdict())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -388,3 +399,23 @@ class Question:
     place: str
     inputs: Callable[[], dict[str, torch.Tensor]] | None = None
     """Returns what the network needs besides the token ids, for example pixels; such a prompt cannot be cut."""
+
+
+def _numbers(ends: Sequence[str], tokenizer: Any) -> tuple[int, ...]:
+    """The numbers of the tokens in `evaluate.ends`.
+
+    Raises:
+        RecipeError: one is no token.
+    """
+    numbers = [tokenizer.convert_tokens_to_ids(name) for name in ends]
+    for name, number in zip(ends, numbers, strict=True):
+        if number is None or tokenizer.convert_ids_to_tokens(number) != name:
+            known = sorted({token.content for token in tokenizer.added_tokens_decoder.values()})[:_NAMED_TOKENS]
+            raise RecipeError(
+                f"`evaluate.ends` names `{name}`, which is no token of the model",
+                f"Tokens of its own are for example {', '.join(f'`{one}`' for one in known)}."
+                if known
+                else "It has no tokens besides those of ordinary text.",
+                "Correct it, or leave the option at `auto`",
+            )
+    return tuple(numbers)

@@ -26,7 +26,7 @@ class TextPredictor(PredictorDefaults):
         self._eos = tokenizer.eos_token_id
 
     @property
-    def stop_ids(self) -> list[int]:
+    def ends(self) -> list[int]:
         """EOS, if the tokenizer has one."""
         return [] if self._eos is None else [self._eos]
 

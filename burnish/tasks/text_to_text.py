@@ -103,7 +103,7 @@ class SequencePairPredictor(PredictorDefaults):
         self._tokenizer = tokenizer
 
     @property
-    def stop_ids(self) -> list[int]:
+    def ends(self) -> list[int]:
         """EOS, if the tokenizer has one."""
         return [] if self._tokenizer.eos_token_id is None else [self._tokenizer.eos_token_id]
 
