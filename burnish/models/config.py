@@ -50,13 +50,51 @@ def has_scaled_positions(config: Any) -> bool:
 
 
 def _positions(config: Any) -> int | None:
-    """The number of positions as the config gives it."""
+    """The number of positions as the config gives it, less those that no token can have."""
     text = config.get_text_config()
     for name in ("max_position_embeddings", "n_positions", "n_ctx", "max_sequence_length", "seq_length"):
         value = getattr(text, name, None)
         if isinstance(value, int) and value > 0:
-            return value
+            return min(value, _numbered(text) or value)
     return None
+
+
+def _numbered(text: Any) -> int | None:
+    """Positions of a model that counts them from its pad token on, as RoBERTa and its relatives do; None for others.
+
+    Of 514 positions it has 512 for tokens, if its pad token has the number 1. The embeddings of such a model know the
+    pad token by themselves, beside the table of positions; other tables that have a row for padding count from 0.
+    """
+    from transformers import AutoModel
+
+    if type(text) not in AutoModel._model_mapping:  # type: ignore[operator]
+        return None
+    return _numbered_in(SameConfig.of(text))
+
+
+@functools.lru_cache(maxsize=8)
+def _numbered_in(same: SameConfig) -> int | None:
+    """`_numbered` of a config."""
+    import torch
+    from transformers import AutoModel
+
+    try:
+        with torch.device("meta"):
+            config = with_depth(same.config, 1) if depth(same.config) else copy.deepcopy(same.config)
+            body = AutoModel.from_config(config)
+    except _FAILURES:  # whoever builds the model reports it
+        return None
+    for module in body.modules():
+        table, pad = getattr(module, "position_embeddings", None), getattr(module, "padding_idx", None)
+        if isinstance(table, torch.nn.Module) and isinstance(pad, int) and getattr(table, "padding_idx", None) == pad:
+            return int(getattr(table, "weight").shape[0]) - pad - 1  # noqa: B009
+    return None
+
+
+_FAILURES = (
+    ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, RuntimeError, TypeError, ValueError
+)  # fmt: skip
+"""What building a model raises whose config is damaged: it may fail anywhere in transformers."""
 
 
 _FACTOR_OF_POSITIONS = ("linear", "dynamic")

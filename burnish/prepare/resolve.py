@@ -194,8 +194,7 @@ def resolve_context(resolver: Resolver, config: Any, tokenizer: Any, taken: int 
     Args:
         resolver: of the recipe.
         config: of the model.
-        tokenizer: of the model; its limit counts too, since some models reserve positions for padding (RoBERTa has
-            514 and accepts 512 tokens). Not with rope scaling, which is often set in the config alone.
+        tokenizer: of the model; its limit counts too. Not with rope scaling, which is often set in the config alone.
         taken: positions that the method occupies.
 
     Raises:
