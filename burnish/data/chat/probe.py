@@ -9,20 +9,8 @@ from itertools import product
 from os.path import commonprefix
 from typing import Any
 
-from burnish.data.chat.template import (
-    BLOCKS,
-    CLOSED,
-    DROPPED,
-    INSERTED,
-    PARTS,
-    TEXT,
-    THOUGHT_FIELDS,
-    ChatTemplate,
-    Message,
-    TemplateFeatures,
-    adapt,
-    split_thought,
-)
+from burnish.data.chat.template import ChatTemplate, Message, TemplateFeatures, adapt
+from burnish.data.chat.thoughts import BLOCKS, CLOSED, DROPPED, INSERTED, PARTS, TEXT, THOUGHT_FIELDS, split_thought
 from burnish.data.rows.row import RowError
 from burnish.data.tokens.tokens import Tokens
 
@@ -382,7 +370,7 @@ def message_keys(messages: Iterable[Mapping[str, Any]]) -> set[str]:
         keys.update(f"{role}.{key}" for key in message if key not in _ALWAYS_USED)
         if role != "assistant":
             continue
-        if message.get("reasoning_content") or (isinstance(content, str) and split_thought(content)[1] != content):
+        if message.get("reasoning_content") or (isinstance(content, str) and split_thought(content)[0]):
             keys.add(CALL_THOUGHT if message.get("tool_calls") else THOUGHT)
     return keys
 

@@ -14,27 +14,17 @@ from typing import Any
 from jinja2 import TemplateError, TemplateSyntaxError, nodes
 
 from burnish.data.chat.own_template import named_templates, parsed, template_variables
+from burnish.data.chat.thoughts import Message, extract_thought, thought_and_words, with_thought
 from burnish.data.rows.row import RowError
 from burnish.errors import ModelError
 from burnish.system.limits import LimitedMemory, TooSlow, limited_time
 from burnish.system.machine import memory_size
 from burnish.visible import parse_json
 
-Message = dict[str, Any]
-_THOUGHT_BLOCK = re.compile(r"\s*<think>\s*(.*?)\s*</think>\s*", re.DOTALL)
-
 _SHOWN = 40
 """Characters of a text in an error."""
-
-THOUGHT_FIELDS = ("reasoning_content", "reasoning", "thinking", "tool_plan")
-"""Keys of a message under which templates read a thought."""
 _SPECIAL = dict.fromkeys(("bos_token", "eos_token", "unk_token", "pad_token"), "")
 """What a template may write beside the messages, while the tokenizer is not loaded."""
-PARTS, BLOCKS, TEXT = "parts", "blocks", "text"
-"""Other forms of a thought: a part of the content; a block of it; <think> tags at the beginning of the text."""
-INSERTED, CLOSED, DROPPED = "inserted", "closed", "dropped"
-"""The template leaves the thought out: it is put where the template opens or writes an empty one; it has no place,
-because the prompt ends with an empty thought; it has no place at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +33,8 @@ class TemplateFeatures:
 
     system: bool = True
     thoughts: str = "reasoning_content"
-    """The form of a thought before an answer in words: one of `THOUGHT_FIELDS`, or of the forms above."""
+    """The form of a thought before an answer in words: one of `THOUGHT_FIELDS`, or of the other forms in
+    `chat/thoughts.py`."""
     call_thoughts: str = "reasoning_content"
     """The form of a thought before a call."""
     tools: bool = True
@@ -69,24 +60,18 @@ def adapt(
     adapted = [_plain(message) for message in messages]
     listed = [_nested(tool) for tool in tools] if tools else None
     forms = [features.call_thoughts if "tool_calls" in message else features.thoughts for message in adapted]
-    adapted = [_extract_thought(message, form) for message, form in zip(adapted, forms, strict=True)]
+    adapted = [extract_thought(message, form) for message, form in zip(adapted, forms, strict=True)]
     if features.calls:
         adapted = _name_calls(adapted, features)
-        adapted = [_with_thought(message, form) for message, form in zip(adapted, forms, strict=True)]
+        adapted = [with_thought(message, form) for message, form in zip(adapted, forms, strict=True)]
     else:
-        adapted = [_with_thought(message, features.thoughts) for message in _calls_as_text(adapted)]
+        adapted = [with_thought(message, features.thoughts) for message in _calls_as_text(adapted)]
     if listed and not features.tools:
         adapted = _tools_as_text(adapted, listed)
         listed = None
     if not features.system:
         adapted = _fold_system(adapted)
     return adapted, listed
-
-
-def split_thought(content: str) -> tuple[str, str]:
-    """The thought in <think> tags at the start of an answer (empty if there is none), and the rest of the answer."""
-    found = _THOUGHT_BLOCK.match(content)
-    return (found[1], content[found.end() :]) if found else ("", content)
 
 
 def _plain(message: Mapping[str, Any]) -> Message:
@@ -182,45 +167,6 @@ def _call_as_text(function: Mapping[str, Any]) -> str:
     return f"<tool_call>\n{json.dumps(call, ensure_ascii=False)}\n</tool_call>"
 
 
-def _extract_thought(message: Message, form: str) -> Message:
-    """Moves a thought from the text to `reasoning_content`, unless it is to stay in the text."""
-    if message["role"] != "assistant" or "reasoning_content" in message or form == TEXT:
-        return message
-    thought, answer = split_thought(message["content"])
-    return {**message, "reasoning_content": thought, "content": answer} if thought else message
-
-
-def _with_thought(message: Message, form: str) -> Message:
-    """The message with its thought in this form."""
-    if message["role"] != "assistant" or form in ("reasoning_content", INSERTED, CLOSED):
-        return message
-    thought = message.get("reasoning_content")
-    bare = {key: value for key, value in message.items() if key != "reasoning_content"}
-    if form == BLOCKS:
-        # such a template takes either texts or blocks in all answers of a conversation
-        blocks = [("thoughts", thought), ("response", message["content"])]
-        return {**bare, "content": {"blocks": [{"type": name, "text": text} for name, text in blocks if text]}}
-    if not thought or form == DROPPED:
-        return bare
-    if form == PARTS:
-        words = [{"type": "text", "text": message["content"]}] if message["content"] else []
-        return {**bare, "content": [{"type": "thinking", "thinking": thought}, *words]}
-    if form == TEXT:
-        return {**bare, "content": f"<think>\n{thought}\n</think>\n\n{message['content']}"}
-    return {**bare, form: thought}
-
-
-def thought_and_words(message: Mapping[str, Any]) -> tuple[str, str]:
-    """The thought and the text of an adapted answer, whatever the form of its thought."""
-    content = message.get("content") or ""
-    if isinstance(content, str):
-        thought = next((message[key] for key in THOUGHT_FIELDS if message.get(key)), "")
-        return (thought, content) if thought else split_thought(content)
-    parts = content["blocks"] if isinstance(content, Mapping) else content
-    texts = {part["type"]: part.get("thinking") or part.get("text") or "" for part in parts}
-    return texts.get("thinking") or texts.get("thoughts") or "", texts.get("text") or texts.get("response") or ""
-
-
 def _tools_as_text(adapted: list[Message], tools: list[Message]) -> list[Message]:
     lines = [json.dumps(tool["function"], ensure_ascii=False) for tool in tools]
     text = "\n".join(
@@ -264,7 +210,7 @@ def check_answer(body: str, answer: Message) -> None:
     """
     thought, words = thought_and_words(answer)
     if not contains(body, words):
-        raise RowError("the chat template omits the text of the answer")
+        raise RowError(f"the chat template omits the text of the answer{_quoting(words)}")
     if thought and not contains(body, thought):
         raise RowError("the chat template omits the thought of the answer")
     calls = [call["function"] for call in answer.get("tool_calls") or []]
@@ -278,6 +224,13 @@ def check_answer(body: str, answer: Message) -> None:
         for text in _argument_texts(call.get("arguments")):
             if not any(contains(body, spelled) for spelled in (text, *_escaped(text))):
                 raise RowError(f"the chat template omits an argument of `{call['name']}`: {text[:_SHOWN]!r}")
+
+
+def _quoting(words: str) -> str:
+    """Why a template may omit the text of an answer: it takes a tag that the answer writes about for its own."""
+    if "</think>" not in words:
+        return ""
+    return ": it takes the `</think>` in it for the end of a thought, so write that tag otherwise, as `&lt;/think&gt;`"
 
 
 def _argument_texts(value: Any) -> Iterator[str]:

@@ -8,14 +8,8 @@ from typing import Any
 import pytest
 
 from burnish.data.chat.probe import message_keys
-from burnish.data.chat.template import (
-    TemplateFeatures,
-    adapt,
-    check_answer,
-    contains,
-    split_thought,
-    thought_and_words,
-)
+from burnish.data.chat.template import TemplateFeatures, adapt, check_answer, contains
+from burnish.data.chat.thoughts import split_thought, thought_and_words
 from burnish.data.rows.row import RowError
 
 PLAIN = TemplateFeatures(system=False, thoughts="text", call_thoughts="text", tools=False, calls=False)
@@ -114,6 +108,36 @@ def test_answers_without_a_thought_are_as_they_were(form: str, content: Any) -> 
     assert thought_and_words(wordless) == (("Hm." if form != "dropped" else ""), "")
     if form == "parts":
         assert wordless["content"] == [{"type": "thinking", "thinking": "Hm."}], "no empty part"
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_thought_without_its_opening_tag_is_written_like_any_other(form: str) -> None:
+    """As a model says it whose prompt opens the thought."""
+    features = TemplateFeatures(thoughts=form, call_thoughts=form)
+    (_, found), _ = adapt([user("Why?"), answer("Hm.\n</think>\n\nSo.")], None, features)
+    assert found == {"role": "assistant", **FORMS[form]}
+    called = answer("Hm.\n</think>\n\n", tool_calls=[CALL])
+    (_, found), _ = adapt([user("Why?"), called], None, features)
+    assert thought_and_words(found) == (("Hm." if form != "dropped" else ""), "")
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("given", [{}, {"reasoning_content": ""}])
+@pytest.mark.parametrize("content", ["<think>\n\n</think>\n\nSo.", "<think></think>So."])
+def test_empty_tags_are_no_thought(form: str, given: dict[str, Any], content: str) -> None:
+    """A template writes its own empty thought, if it has one; without a form for thoughts, the text is what it is."""
+    features = TemplateFeatures(thoughts=form, call_thoughts=form)
+    (_, found), _ = adapt([user("Why?"), answer(content, **given)], None, features)
+    assert thought_and_words(found) == ("", "So.")
+    assert form == "text" or "think" not in str(found)
+
+
+def test_a_thought_that_is_given_twice_is_written_once() -> None:
+    for content in ("<think>\nHm.\n</think>\n\nSo.", "<think>\n\n</think>\n\nSo."):
+        (_, found), _ = adapt([user("Why?"), answer(content, reasoning_content="Hm.")], None, TemplateFeatures())
+        assert found == {"role": "assistant", "content": "So.", "reasoning_content": "Hm."}
+    other = answer("<think>\nOh.\n</think>\n\nSo.", reasoning_content="Hm.")
+    assert adapt([user("Why?"), other], None, TemplateFeatures())[0][1] == other
 
 
 def test_results_get_the_ids_of_their_calls() -> None:
@@ -268,6 +292,8 @@ KEYS = [
     (answer("<think>Hm.</think>So.", tool_calls=[]), {"assistant.thought"}),
     (answer("<think>Hm.</think>", tool_calls=[CALL]), {"assistant.thought before a call"}),
     (answer("So <think>Hm.</think>", reasoning_content=""), set[str]()),
+    (answer("<think></think>So."), set[str]()),
+    (answer("Hm.</think>So."), {"assistant.thought"}),
     ({"role": "assistant", "content": None}, set[str]()),
     ({"role": "tool", "content": "1", "tool_call_id": "c1", "mood": None}, {"tool.tool_call_id", "tool.mood"}),
 ]
@@ -286,6 +312,16 @@ def test_keys_that_a_template_may_write(message: dict[str, Any], keys: set[str])
         (" <think></think>Fine.", "", "Fine."),
         ("<think>Hm. Fine.", "", "<think>Hm. Fine."),
         ("Fine. <think>Hm.</think>", "", "Fine. <think>Hm.</think>"),
+        ("Hm.\n</think>\n\nFine.", "Hm.", "Fine."),
+        ("\nHm.</think>\n\nFine.", "Hm.", "Fine."),
+        ("Hm. </think>\n\nFine.", "Hm.", "Fine."),
+        ("Hm.</think>Fine.", "Hm.", "Fine."),
+        ("Hm.\n</think>", "Hm.", ""),
+        ("</think>\n\nFine.", "", "</think>\n\nFine."),
+        ("The tag </think> ends it.", "", "The tag </think> ends it."),
+        ("It ends with </think>.", "", "It ends with </think>."),
+        ("It ends with `</think>`\n\nSo.", "", "It ends with `</think>`\n\nSo."),
+        ("Write <think> and\n</think>\n\nSo.", "", "Write <think> and\n</think>\n\nSo."),
     ],
 )
 def test_a_thought_is_split_from_the_words(content: str, thought: str, words: str) -> None:
@@ -316,6 +352,12 @@ def calls(*names: str, **arguments: Any) -> dict[str, Any]:
     [
         ("Fine.", answer("Fine."), ""),
         ("Fi", answer("Fine."), "the chat template omits the text of the answer"),
+        (
+            " tags.",
+            answer("Use <think> and </think> tags."),
+            "the chat template omits the text of the answer: it takes the `</think>` in it for the end of a thought, so "
+            "write that tag otherwise, as `&lt;/think&gt;`",
+        ),
         ("Hm. Fine.", answer("Fine.", reasoning_content="Hm."), ""),
         ("Fine.", answer("Fine.", reasoning_content="Hm."), "the chat template omits the thought of the answer"),
         ("sum(1)", calls("sum"), ""),
