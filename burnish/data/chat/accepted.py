@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from burnish.data.chat.messages import is_message_list, is_part
-from burnish.data.rows.row import as_list
+from burnish.data.rows.printed import as_list
 
 Values = Mapping[str, Any]
 
@@ -46,7 +46,7 @@ def accepted(cell: Any) -> list[str] | None:
     A list of texts, also as text; `{"value": ..., "aliases": [...]}` as TriviaQA has it; and
     `{"text": [...], "answer_start": [...]}` as SQuAD has it.
     """
-    cell = as_list(cell)
+    cell = _listed(cell)
     if isinstance(cell, Mapping):
         return _of_object(cell)
     if not isinstance(cell, list) or is_message_list(cell):
@@ -58,6 +58,13 @@ def accepted(cell: Any) -> list[str] | None:
             return None
         found += [str(one) for one in inner if str(one).strip()]
     return found
+
+
+def _listed(cell: Any) -> Any:
+    """A cell that spells a list as that list, but for numbers without commas, which may as well be one answer."""
+    found = as_list(cell)
+    are_numbers = isinstance(found, list) and all(isinstance(one, (int, float)) for one in found)
+    return cell if isinstance(cell, str) and are_numbers and len(found) > 1 and "," not in cell else found
 
 
 def _of_object(cell: Mapping[str, Any]) -> list[str] | None:
@@ -80,10 +87,11 @@ def settle_answers(column: str, name: str, rows: Sequence[Values]) -> tuple[tupl
         rows: values by column.
     """
     cells = [values.get(column) for values in rows]
-    nested = [cell for cell in cells if isinstance(cell, (dict, list)) and cell and not _is_text(cell)]
+    nested = [cell for cell in cells if isinstance(cell, (dict, list)) and cell]
     means_several = any(_ACCEPTED.fullmatch(word) for word in _WORD.findall(name))
     if means_several:
-        nested += [cell for cell in cells if isinstance(cell, str) and isinstance(as_list(cell), list)]
+        nested += [cell for cell in cells if isinstance(cell, str) and isinstance(_listed(cell), list)]
+    nested = [cell for cell in nested if not _is_text(_listed(cell))]
     several = [found for cell in nested if (found := accepted(cell)) is not None]
     if not nested:
         return (), []

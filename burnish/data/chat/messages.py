@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from burnish.data.rows.printed import as_list
 from burnish.data.rows.row import RowError, as_json, as_text, check_characters, parse_json_text
 from burnish.visible import parse_json
 
@@ -255,6 +256,14 @@ def cell_text(value: Any, column: str) -> str | None:
     return read_content(parts, 1)[0]
 
 
+def as_message_list(cell: Any) -> Any:
+    """A cell that spells a list of messages as that list, as a CSV file has it; any other value unchanged."""
+    found = as_list(cell) if isinstance(cell, str) and _OBJECTS.match(cell) else []
+    said = [one for one in found if isinstance(one, dict) and {"role", "content"} <= one.keys()]
+    are_all = bool(said) and len(said) == len(found) and all(find_role(str(one["role"]), {}) for one in said)
+    return found if are_all else cell
+
+
 def is_message_list(value: Any) -> bool:
     """Whether a cell is a list of messages."""
     return isinstance(value, list) and bool(value) and isinstance(value[0], dict) and "role" in value[0]
@@ -397,6 +406,7 @@ def are_turns(value: Any) -> bool:
 
 def _texts(value: Any) -> list[str]:
     """What is said, in order; empty for anything else."""
+    value = as_list(value) if isinstance(value, str) else value
     if not isinstance(value, (list, tuple)):
         return []
     if all(isinstance(pair, (list, tuple)) and len(pair) == len(_SPEAKERS) for pair in value):

@@ -9,7 +9,8 @@ from typing import Any
 from burnish.data.chat.messages import LEARNED, MEASURED, THOUGHT, USED, find_role, messages_in, role_name
 from burnish.data.chat.rows import are_tools
 from burnish.data.rows.patterns import BY_NAME
-from burnish.data.rows.row import as_list, quoted
+from burnish.data.rows.printed import as_list
+from burnish.data.rows.row import quoted
 from burnish.errors import DataError
 from burnish.system.shell import quoted as shell_quoted
 

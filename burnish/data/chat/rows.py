@@ -12,6 +12,7 @@ from burnish.data.chat.messages import (
     Message,
     are_named,
     are_turns,
+    as_message_list,
     as_messages,
     by_role,
     cell_text,
@@ -109,6 +110,7 @@ def dialogue_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 def answer_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> ChatRecord:
     """The record of a row with a question and an answer in separate columns. Raises RowError if one is missing."""
     (ask_name, ask), (answer_name, answer) = (pick(values, field) for field in pattern.required)
+    ask, answer = as_message_list(ask), as_message_list(answer)
     if is_message_list(ask) or is_message_list(answer):
         return prompted_conversation(pattern, values, ask, answer, place)
     question, text = cell_text(ask, ask_name), cell_text(answer, answer_name)

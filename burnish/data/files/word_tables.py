@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
 
-from burnish.data.rows.row import Rejected, Row, as_list, quoted
+from burnish.data.rows.printed import as_list
+from burnish.data.rows.row import Rejected, Row, quoted
 from burnish.errors import DataError
 from burnish.system.shell import quoted as shell_quoted
 

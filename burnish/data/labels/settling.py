@@ -39,6 +39,7 @@ from burnish.data.rows.mapping import mapping, speakers_in
 from burnish.data.rows.packed import mapped
 from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.patterns import BY_NAME, LABEL, SCORE, TEXT
+from burnish.data.rows.printed import as_list
 from burnish.data.rows.records import LabelledRecord, ScoredRecord, TextRecord
 from burnish.data.rows.row import RowError, pick, quoted
 from burnish.data.rows.settled import Asked, Choice, Reading, Settled
@@ -201,7 +202,7 @@ def _is_score(pattern: Pattern, name: str, labels: Sequence[str], asked: Asked) 
 
 def _refuse_flags_without_names(name: str, cells: Sequence[Any]) -> None:
     """Raises DataError where every row has a list of as many zeros and ones."""
-    found = [cell for cell in cells if isinstance(cell, (list, tuple))]
+    found = [cell for cell in map(as_list, cells) if isinstance(cell, (list, tuple))]
     if len(set(map(len, found))) != 1 or any(str(item).lower() not in _BITS for cell in found for item in cell):
         return
     lists = {tuple(as_flag(item) is True for item in cell) for cell in found}

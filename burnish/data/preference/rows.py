@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from burnish.data.chat.messages import NO_ROLES, Message, read_message, with_thoughts
+from burnish.data.chat.messages import NO_ROLES, Message, as_message_list, read_message, with_thoughts
 from burnish.data.chat.rows import is_answer, tools_of, with_system
 from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.patterns import ANSWER, PROMPT, TURNS
@@ -115,6 +115,7 @@ def read_answer(value: Any, column: str, roles: Mapping[str, str] = NO_ROLES) ->
     Raises:
         RowError: there is none, it is empty, or the last message is not the assistant's.
     """
+    value = as_message_list(value)
     if value is None or value != value or value == []:
         raise RowError(f"the answer is missing (column `{column}`)")
     if isinstance(value, (dict, list)):
@@ -129,6 +130,7 @@ def read_prompt(value: Any, column: str, addition: str, roles: Mapping[str, str]
     Raises:
         RowError: it is missing, or ends with an assistant message.
     """
+    value = as_message_list(value)
     if isinstance(value, str) and column in ("messages", "conversations"):
         value = parse_json_text(value, f"`{column}`")
     if isinstance(value, (dict, list)) and value:

@@ -9,6 +9,7 @@ from burnish.data.chat.messages import THOUGHT, are_turns
 from burnish.data.rows.mapping import WRITTEN
 from burnish.data.rows.pairs import RESULT, SOURCE, is_text_pair
 from burnish.data.rows.pattern import Pattern
+from burnish.data.rows.printed import as_list, as_object
 from burnish.data.rows.records import (
     ChatRecord,
     LabelledRecord,
@@ -20,7 +21,7 @@ from burnish.data.rows.records import (
     TaggedRecord,
     TextRecord,
 )
-from burnish.data.rows.row import as_list, pick
+from burnish.data.rows.row import pick
 from burnish.data.tags.annotations import (
     SPAN_COLUMNS,
     TEXT_COLUMNS,
@@ -64,11 +65,11 @@ def has_picture_parts(values: Mapping[str, Any]) -> bool:
 
 def has_places(values: Mapping[str, Any]) -> bool:
     """Whether answers are those of a text: any `answers`, or an `answer` that says where it begins."""
-    answer = values.get("answer")
+    answer = as_object(values.get("answer"))
     if "answer_start" in values:
         return False
     if "context" not in values:
-        answers = as_list(values.get("answers"))
+        answers = as_object(values.get("answers"))
         one = answers[0] if isinstance(answers, list) and answers else answers
         return isinstance(one, dict) and "answer_start" in one
     return "answers" in values or (isinstance(answer, dict) and {"text", "answer_start"} <= answer.keys())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import datetime
 import decimal
 import difflib
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy
 
+from burnish.data.rows.printed import is_shortened, printed
 from burnish.errors import DataError
 from burnish.visible import parse_json
 
@@ -221,19 +221,6 @@ def quoted(names: Iterable[str], most: int = 20) -> str:
     return (", ".join(names[:most]) + more) or "none"
 
 
-def as_list(value: Any) -> Any:
-    """A cell that spells a list, as JSON or as Python prints it, as that list; any other value unchanged."""
-    if not isinstance(value, str) or not value.strip().startswith("["):
-        return value
-    for parse in (parse_json, ast.literal_eval):
-        try:
-            found = parse(value.strip())
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            continue
-        return found if isinstance(found, list) else value
-    return value
-
-
 def parse_json_text(value: Any, what: str) -> Any:
     """Parses a value that may be JSON text; blank text and NaN become None.
 
@@ -249,21 +236,12 @@ def parse_json_text(value: Any, what: str) -> Any:
     try:
         return parse_json(value)
     except (ValueError, RecursionError) as error:
-        found = _printed(value)
-        if found is None:
-            raise RowError(f"{what}: not JSON ({error})") from error
-        return found
-
-
-def _printed(text: str) -> list[Any] | dict[str, Any] | None:
-    """A list or an object as Python prints it, such as pandas writes into a CSV file; None for other text."""
-    if text.strip()[:1] not in ("[", "{"):
-        return None
-    try:
-        found = ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
-        return None
-    return found if isinstance(found, (list, dict)) else None
+        found = printed(value)
+        if found is not None:
+            return found
+        if is_shortened(value):
+            raise RowError(f"{what}: numpy left out the middle of the list (`...`), so it is not complete") from error
+        raise RowError(f"{what}: not JSON ({error})") from error
 
 
 def as_text(value: Any, column: str) -> str | None:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from burnish.data.rows.pattern import Pattern
+from burnish.data.rows.printed import as_list, as_object
 from burnish.data.rows.records import SpanRecord
-from burnish.data.rows.row import RowError, as_list, as_text, pick
+from burnish.data.rows.row import RowError, as_text, pick
 from burnish.errors import InputError
 from burnish.visible import parse_json
 
@@ -35,7 +36,7 @@ def is_guessed(values: Mapping[str, Any]) -> bool:
     """Whether an answer has no position and occurs several times in the text."""
     if "answer_start" in values:
         return False
-    context, answers = values.get("context"), values.get("answers")
+    context, answers = values.get("context"), as_object(values.get("answers"))
     listed = answers if isinstance(answers, list) else [answers]
     texts = [text for text in listed if isinstance(text, str) and text]
     return isinstance(context, str) and any(context.find(text, context.find(text) + 1) > 0 for text in texts)
@@ -79,6 +80,7 @@ def _read_answers(pattern: Pattern, values: Mapping[str, Any]) -> list[tuple[str
             raise RowError(f"`answer` and `answer_start` go together: there is no `{absent}`")
         return [(text, _whole_number(start))]
     name, answers = pick(values, pattern.required[-1])
+    answers = as_object(answers)
     if answers is None or answers != answers:  # NaN is what a missing cell becomes in many exports.
         if as_text(values.get("is_impossible"), "is_impossible") in ("true", "True", "1"):
             return []

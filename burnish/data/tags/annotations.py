@@ -17,7 +17,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from burnish.data.rows.row import RowError, as_list
+from burnish.data.rows.printed import as_list
+from burnish.data.rows.row import RowError
 
 SPAN_COLUMNS = ("entities", "spans", "ents", "label", "labels", "annotations", "annotation")
 """Columns that may hold spans, best first."""

@@ -10,8 +10,9 @@ from itertools import accumulate
 from typing import Any
 
 from burnish.data.rows.pattern import Pattern
+from burnish.data.rows.printed import as_list, is_shortened
 from burnish.data.rows.records import TaggedRecord
-from burnish.data.rows.row import IGNORED, RowError, as_list, as_text, check_characters, pick
+from burnish.data.rows.row import IGNORED, RowError, as_text, check_characters, pick
 from burnish.data.tags.annotations import TEXT_COLUMNS
 from burnish.data.tags.listed import words_in
 from burnish.errors import InputError, ModelError
@@ -29,6 +30,9 @@ def tagged_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> Ta
         RowError: there are no words, the numbers of words and tags differ, or an entry is not a word or a tag.
     """
     (words_name, words), (tags_name, tags) = (pick(values, field) for field in pattern.required)
+    for name, found in ((words_name, words), (tags_name, tags)):
+        if is_shortened(found):
+            raise RowError(f"`{name}`: numpy left out the middle of the list (`...`), so it is not complete")
     words, tags = (words_in(cell) if isinstance(cell, str) else cell for cell in (as_list(words), as_list(tags)))
     for name, found in ((words_name, words), (tags_name, tags)):
         if not isinstance(found, (list, tuple)):
@@ -48,7 +52,7 @@ def tagged_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> Ta
 def tagged_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """That tags are numbers without names."""
     name = next((name for name in _TAG_COLUMNS if any(name in values for values in rows[:1])), "")
-    tags = [tag for values in rows[:_SAMPLE] if isinstance(cell := values.get(name), list) for tag in cell]
+    tags = [tag for values in rows[:_SAMPLE] if isinstance(cell := as_list(values.get(name)), list) for tag in cell]
     if not tags or not all(isinstance(tag, int) and not isinstance(tag, bool) for tag in tags):
         return []
     return [
