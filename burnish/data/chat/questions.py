@@ -8,11 +8,11 @@ from typing import Any
 
 from burnish.data.chat.messages import LEARNED, MEASURED, THOUGHT, USED, find_role, messages_in, role_name
 from burnish.data.chat.rows import are_tools
+from burnish.data.rows.choices import are_letters, choice_columns
 from burnish.data.rows.patterns import BY_NAME
-from burnish.data.rows.printed import as_list
 from burnish.data.rows.row import quoted
+from burnish.data.rows.typed import mapping
 from burnish.errors import DataError
-from burnish.system.shell import quoted as shell_quoted
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -26,11 +26,6 @@ _THOUGHTS = {
     "trajectories", "deliberation", "scratchpad",
 }  # fmt: skip
 """Words in the name of a key or column that may hold the thought before an answer."""
-_CHOICES = {"choices", "options", "candidates", "endings"}
-"""Columns with the answers to choose from."""
-_LETTERED = re.compile(r"(?:(?:option|choice|answer|op|opt)[ _-]?)?([a-e]|[0-4])", re.IGNORECASE)
-_FEWEST_CHOICES = 3
-"""So many columns that are called `A`, `B`, `C` and so on are answers to choose from."""
 _SAMPLE = 100
 _FEWEST_WORDS = 3
 """Words of a thought, on average, at least; other values with such a name say how or in which language was thought."""
@@ -127,9 +122,12 @@ def ask_about_thoughts(rows: Rows, columns: Sequence[str], others: Iterable[str]
     for column in others:
         if _THOUGHTS.isdisjoint(words_of(column)) or not _are_thoughts([row.get(column) for row in rows]):
             continue
-        option = shell_quoted(f"data.columns.{THOUGHT[0]}={column}")
         can = THOUGHT in BY_NAME[shape].optional
-        way = f"To learn it: `--set {option}`" if can else f"To learn it, write it into messages as `{THOUGHT[0]}`"
+        way = (
+            f"To learn it: {mapping(**{THOUGHT[0]: column})}"
+            if can
+            else f"To learn it, write it into messages as `{THOUGHT[0]}`"
+        )
         raise DataError(
             f"`{column}` seems to be the thought before an answer, but Burnish does not know a column of that name",
             "Without it only the answers would be learned.",
@@ -153,34 +151,33 @@ def ask_about_tools(rows: Rows, columns: Iterable[str], shape: str) -> None:
     for column in columns:
         cells = [cell for values in rows if (cell := values.get(column)) not in (None, "", [])]
         if cells and all(are_tools(cell) for cell in cells[:_SAMPLE]):
-            option = shell_quoted(f"data.columns.tools={column}")
             raise DataError(
                 f"`{column}` seems to describe tools, but Burnish does not know a column of that name",
                 "Without them a prompt would lack the tools that its answers call.",
-                f"To have them in the prompts: `--set {option}`. To leave them out: `--set data.shape={shape}`",
+                f"To have them in the prompts: {mapping(tools=column)}. To leave them out: `--set data.shape={shape}`",
             )
 
 
-def ask_about_choices(rows: Rows, columns: Iterable[str], shape: str) -> None:
+def ask_about_choices(rows: Rows, columns: Iterable[str], shape: str, answer: str) -> None:
     """Raises DataError where columns that are not used hold the answers to choose from.
 
     Args:
         rows: values by column.
         columns: those that are not used.
         shape: name of the shape, for the command that learns the answers without them.
+        answer: the column of what is learned; empty for none.
     """
-    columns = list(columns)
-    listed = [name for name in columns if name.lower() in _CHOICES and _are_choices(rows[0].get(name))]
-    lettered = [name for name in columns if _LETTERED.fullmatch(name)]
-    found = listed or (lettered if len(lettered) >= _FEWEST_CHOICES else [])
-    if found:
+    if found := choice_columns(columns, rows):
+        answers = [values.get(answer) for values in rows[:_SAMPLE]]
+        letter = next((str(cell) for cell in answers if cell is not None), "")
+        into, what = "Write them into the question of each row", "the answers"
+        if are_letters(answers):
+            into, what = (
+                f"{into}, and the text of the right one in place of `{letter}`",
+                f"no more than `{letter}` and the like",
+            )
         raise DataError(
             f"{quoted(found, 5)} seem{'s' if len(found) == 1 else ''} to hold the answers to choose from",
             "Without them a prompt would lack what its answer refers to.",
-            f"Write them into the question of each row. To learn the answers without them: `--set data.shape={shape}`",
+            f"{into}. To learn {what} without them: `--set data.shape={shape}`",
         )
-
-
-def _are_choices(cell: Any) -> bool:
-    cell = cell.get("text") if isinstance(cell, dict) else as_list(cell)
-    return isinstance(cell, list) and len(cell) > 1

@@ -16,8 +16,8 @@ from typing import Any
 
 from burnish.data.rows.printed import as_list
 from burnish.data.rows.row import Rejected, Row, quoted
+from burnish.data.rows.typed import setting
 from burnish.errors import DataError
-from burnish.system.shell import quoted as shell_quoted
 
 TOKENS, TAGS, SENTENCE = "tokens", "tags", "sentence_id"
 """The columns of the sentences, and the fields that `data.columns` maps to columns of the table."""
@@ -73,7 +73,7 @@ def in_sentences(rows: Iterator[Row | Rejected], columns: Mapping[str, str]) -> 
 
 def _setting(field: str, column: str) -> str:
     """What to type to name a column."""
-    return f"--set {shell_quoted(f'data.columns.{field}={column}')}"
+    return setting(f"data.columns.{field}", column)
 
 
 def _bare(name: object) -> str:

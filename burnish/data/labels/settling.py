@@ -8,17 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from burnish.data.chat.questions import ask_about_choices
 from burnish.data.labels.cells import (
     LIST,
     MARKS,
     NONE,
     CellReading,
-    ColumnReading,
-    are_marked,
     as_flag,
     choices_of,
     find_separator,
-    flag_columns,
     flags_of,
     split_cell,
     unsplit_separator,
@@ -34,15 +32,15 @@ from burnish.data.labels.missing import (
 )
 from burnish.data.labels.numbers import are_amounts, could_be_amounts, mixed_notations, number_of
 from burnish.data.labels.rows import are_labels
-from burnish.data.rows.ignored import refuse_unwritten, seems_to_annotate
-from burnish.data.rows.mapping import mapping, speakers_in
-from burnish.data.rows.packed import mapped
+from burnish.data.labels.texts import MANY_VALUES, SHOWN, annotation_values
+from burnish.data.rows.ignored import seems_to_annotate
 from burnish.data.rows.pattern import Pattern
-from burnish.data.rows.patterns import BY_NAME, LABEL, SCORE, TEXT
+from burnish.data.rows.patterns import BY_NAME, SCORE, TEXT
 from burnish.data.rows.printed import as_list
 from burnish.data.rows.records import LabelledRecord, ScoredRecord, TextRecord
-from burnish.data.rows.row import RowError, pick, quoted
+from burnish.data.rows.row import pick
 from burnish.data.rows.settled import Asked, Choice, Reading, Settled
+from burnish.data.rows.typed import mapping, settings
 from burnish.errors import DataError
 from burnish.recipe.schema import AUTO
 
@@ -75,6 +73,8 @@ def settle_labels(pattern: Pattern, rows: Sequence[Values], asked: Asked) -> Set
         _ask_about_ids(name, _texts(cells))
         _ask_about_objects(name, cells)
         return Settled(plain, notes=(f"`{name}` is empty in every row, so the rows are read as plain text.",))
+    if asked.is_free:
+        _ask_about_choices(pattern, name, rows)
     _ask_about_objects(name, cells)
     _ask_about_votes(name, cells)
     _refuse_flags_without_names(name, cells)
@@ -104,8 +104,15 @@ def _notes_on_others(pattern: Pattern, name: str, rows: Sequence[Values], asked:
     """Which other columns may be the labels, and what to type to learn one of them."""
     used = pattern.reads(rows[0])
     others = [str(key) for key in rows[0] if key not in used and seems_to_annotate(str(key))] if asked.is_free else []
-    found = [f"`{other}`: {mapping(label=other)}" for other in others if _annotation_values(rows, other, _MANY_VALUES)]
-    return [f"`{name}` is learned. To learn another column instead, {'; '.join(found[:_SHOWN])}."] if found else []
+    found = [f"`{other}`: {mapping(label=other)}" for other in others if annotation_values(rows, other, MANY_VALUES)]
+    return [f"`{name}` is learned. To learn another column instead, {'; '.join(found[:SHOWN])}."] if found else []
+
+
+def _ask_about_choices(pattern: Pattern, name: str, rows: Sequence[Values]) -> None:
+    """Raises DataError where each row has other answers to choose from, as a cloze has; labels are the same for all."""
+    used, last = pattern.reads(rows[0]), rows[-1]
+    varied = [key for key, cell in rows[0].items() if isinstance(cell, str) and len(rows) > 1 and last.get(key) != cell]
+    ask_about_choices(rows, [key for key in varied if key not in used], pattern.name, name)
 
 
 def _ask_about_ids(column: str, texts: Sequence[str]) -> None:
@@ -182,7 +189,7 @@ def _missing(name: str, cells: Sequence[Any], asked: Asked) -> tuple[list[str], 
         listed = ", ".join(doubtful)
         notes.append(
             f"`{listed}` in `{name}` is taken as a class. If it means that there is no gold label: "
-            f"`--set 'annotation.missing=[{listed}]'`."
+            f"`{settings('annotation.missing', doubtful)}`."
         )
     every = [*found, *other_missing([text for text in distinct if text not in found])]
     return every, notes, (("annotation.missing", every, f"what they would mean beside the values of `{name}`"),)
@@ -299,150 +306,3 @@ def _shown(separator: str) -> str:
     """A separator in a sentence."""
     mark = MARKS[separator]
     return f"`{mark}`" if mark.strip() or mark == " " else f"a {separator}"
-
-
-_METADATA = {
-    "id", "idx", "index", "url", "source", "src", "lang", "language", "license", "date", "time", "timestamp", "year",
-    "split", "subset", "set", "meta", "metadata", "domain", "author", "user", "file", "filename", "path", "dataset",
-    "version", "length", "len", "tokens", "num_tokens", "token_count", "dump", "country", "ends", "uuid", "hash",
-    "title", "name", "line", "page", "chapter", "book", "section", "part", "position", "order", "number", "num", "n",
-    "count",
-}  # fmt: skip
-"""Columns beside a text that say where it is from, not what is to be learned of it."""
-_FEWEST_ROWS, _MOST_VALUES, _LONGEST_VALUE = 20, 20, 40
-_MANY_VALUES, _SHOWN = 1_000, 3
-"""Values of a column that is named like a label, at most; and such columns that are named beside another."""
-
-
-def settle_text(pattern: Pattern, rows: Sequence[Values], asked: Asked) -> Settled:
-    """The settled meaning of rows with a text and no known label: label columns of 0 and 1, or plain text.
-
-    Raises:
-        DataError: a column looks like an annotation, and nothing says that it is to be ignored.
-    """
-    used = pattern.reads({key for values in rows[:1] for key in values})
-    others = [str(key) for key in dict.fromkeys(key for values in rows for key in values) if key not in used]
-    may_be_labels = (
-        asked.shape == AUTO
-        and (not asked.records or LabelledRecord in asked.records)
-        and set(asked.columns) <= {"text"}
-    )
-    flags = flag_columns(others, rows) if may_be_labels else []
-    if len(flags) > 1 and asked.annotation.columns == AUTO:
-        if asked.is_free:  # `polarity` beside `is_retweet` and `has_url` is what is to be learned
-            _ask_about_annotations([name for name in others if name not in flags and seems_to_annotate(name)], rows)
-        return label_columns(flags, rows)
-    if asked.is_free:
-        refuse_unwritten(rows, next(iter(used - {"ends"}), "text"), others)
-    if asked.is_free and len(rows) >= _FEWEST_ROWS:
-        _ask_about_annotations([name for name in others if name.lower() not in _METADATA], rows)
-    return Settled(pattern, notes=_written_out(rows))
-
-
-def _written_out(rows: Sequence[Values]) -> tuple[str, ...]:
-    """That texts are conversations with the marks of some template."""
-    sample = [str(pick(values, TEXT)[1]) for values in rows[:_FEWEST_ROWS]]
-    if 2 * sum({"user", "assistant"} <= speakers_in(text) for text in sample) <= len(sample):
-        return ()
-    return (
-        "The texts seem to be conversations that are written out, and all of each is learned. To learn the answers "
-        "alone, in the form of the model's own template, write them as `messages`.",
-    )
-
-
-def _ask_about_annotations(names: Sequence[str], rows: Sequence[Values]) -> None:
-    """Raises DataError where a column beside a text looks like a label, or the only one like a score."""
-    for name in names:
-        if values := _annotation_values(rows, name):
-            others = [other for other in names if other != name and seems_to_annotate(other)]
-            others = [other for other in others if _annotation_values(rows, other, _MANY_VALUES)][:_SHOWN]
-            instead = "".join(f" To learn `{other}` instead: {mapping(label=other)}." for other in others)
-            raise DataError(
-                f"`{name}` looks like a label, but Burnish does not know a column of that name",
-                f"It has {len(values)} values that recur: {quoted(values, 5)}.",
-                f"To learn it: {mapping(label=name)}.{instead} To learn the text alone: `--set data.shape=text`",
-            )
-    cells = {name: [spelled(values.get(name)) for values in rows] for name in names}
-    scores = [
-        name for name, texts in cells.items() if are_amounts(texts, False) and (len(names) == 1 or _are_shares(texts))
-    ]
-    if scores and (len(names) == 1 or len(scores) > 1):
-        is_one = len(scores) == 1
-        raise DataError(
-            f"{quoted(scores, 5)} look{'s like a score' if is_one else ' like scores'}, but Burnish does not know a "
-            "column of that name",
-            f"There is a number for every text, for example {cells[scores[0]][0]}.",
-            f"To predict {'it' if is_one else 'one'}: `--set data.columns.score={scores[0]}`. To learn the text alone: "
-            "`--set data.shape=text`",
-        )
-
-
-def _are_shares(texts: Sequence[str]) -> bool:
-    numbers = [number_of(text) for text in texts]
-    return all(number is not None and 0 <= number <= 1 for number in numbers)
-
-
-def with_label_columns(rows: Sequence[Values], asked: Asked) -> tuple[Settled, Sequence[Values]]:
-    """The rows with the labels of `annotation.columns` in one column, where the user or an earlier run named some.
-
-    Raises:
-        DataError: one of the columns does not exist.
-    """
-    names = asked.annotation.columns
-    if names == AUTO or not names:
-        return Settled(BY_NAME["text"]), rows
-    settled = label_columns(list(names), rows)
-    (reading,) = settled.readings
-
-    def prepare(values: Values) -> Values:
-        try:
-            return reading.prepare(values)
-        except RowError:
-            # left out, and named, when it is made a record
-            return {**{key: value for key, value in values.items() if key not in names}, LABEL[1]: []}
-
-    return replace(settled, notes=(), choices=()), mapped(rows, prepare)
-
-
-def label_columns(names: Sequence[str], rows: Sequence[Values]) -> Settled:
-    """Labels in columns of 0 and 1.
-
-    Raises:
-        DataError: one of the columns does not exist.
-    """
-    known = {key for values in rows for key in values}
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise DataError(
-            f"there is no column `{unknown[0]}`, but `annotation.columns` names it",
-            f"The columns are {quoted(sorted(map(str, known)))}.",
-            "Name the columns of 0 and 1, one for each label",
-        )
-    several = Counter(sum(as_flag(values.get(name)) is True for name in names) for values in rows)
-    what = "marks" if are_marked(names, rows) else "0 and 1"
-    note = (
-        f"{quoted(names, 6)} are taken as labels, a column of {what} for each. To choose others: "
-        f"`--set 'annotation.columns=[{', '.join(names[:2])}]'`; to learn the text alone: `--set data.shape=text`."
-    )
-    if set(several) == {1}:
-        note += (
-            " Every row has exactly one: to make them classes that exclude each other, `classify.multi_label=false`."
-        )
-    choice = ("annotation.columns", list(names), "columns of 0 and 1 beside a text")
-    reading = ColumnReading(tuple(names), LABEL[1], are_marked(names, rows))
-    return Settled(BY_NAME["labelled-text"], (reading,), (note,), (choice,))
-
-
-def _annotation_values(rows: Sequence[Values], name: str, most: int = _MOST_VALUES) -> list[str]:
-    """The few recurring values of a column that may be labels, at most so many; empty if it is something else."""
-    found = Counter(value for values in rows for value in _values_in(values.get(name)))
-    found.pop("", None)
-    is_few = 2 <= len(found) <= min(most, found.total() // 5)
-    return sorted(found) if is_few and all(len(value) <= _LONGEST_VALUE for value in found) else []
-
-
-def _values_in(cell: Any) -> list[str]:
-    """What a cell, a list of values or an object of flags holds, as text."""
-    if isinstance(cell, dict):
-        return list(flags_of(cell) or {})
-    return [spelled(value) for value in cell] if isinstance(cell, (list, tuple)) else [spelled(cell)]

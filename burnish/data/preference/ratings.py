@@ -21,12 +21,12 @@ from burnish.data.chat.questions import (
 )
 from burnish.data.labels.missing import spelled
 from burnish.data.labels.numbers import number_of
-from burnish.data.rows.mapping import mapping
 from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.patterns import ANSWER, BY_NAME, PROMPT
 from burnish.data.rows.records import RatedRecord
 from burnish.data.rows.row import RowError, pick, quoted
 from burnish.data.rows.settled import Asked, Choice, Reading, Settled
+from burnish.data.rows.typed import mapping, settings
 from burnish.errors import DataError
 from burnish.recipe.schema import AUTO
 
@@ -167,7 +167,7 @@ def _question(name: str, unrated: str, scale: list[float], words: list[str]) -> 
         rated = f"`--set annotation.good_from={middle:g}`"
     else:
         why = f"Its values are {quoted(words, 6)}. Learning all answers alike would teach the bad ones."
-        rated = f"`--set 'annotation.good=[{words[0]}]'`"
+        rated = f"`{settings('annotation.good', words[:1])}`"
     return DataError(
         f"`{name}` seems to rate the answers: which of them are good?",
         why,
@@ -244,15 +244,15 @@ def settle_conversation(pattern: Pattern, rows: Sequence[Values], asked: Asked) 
     notes = [note for reading in weights if (note := reading.describe(rows))]
     if thought := next((name for name in THOUGHT if name in used), None):
         notes.append(f"`{thought}` is taken as the thought before each answer. To leave it out, remove the column.")
+    column = pick(rows[0], pattern.answers[0])[0] if pattern.answers else ""
     if pattern.answers:
-        column = pick(rows[0], pattern.answers[0])[0]
         firsts, said = settle_answers(column, asked.columns.get(column, column), rows)
         asking, of_questions = settle_questions(pick(rows[0], pattern.required[0])[0], rows)
         readings, notes = (*readings, *firsts, *asking), [*notes, *said, *of_questions]
     if asked.shape == AUTO:
         ask_about_marks(rows, pattern.names, pattern.name)
         ask_about_thoughts(rows, pattern.names, others, pattern.name)
-        ask_about_choices(rows, others, pattern.name)
+        ask_about_choices(rows, others, pattern.name, column)
         if "tools" in pattern.names and "tools" not in asked.columns:
             ask_about_tools(rows, others, pattern.name)
     if asked.is_free:
@@ -298,7 +298,7 @@ def _ask_about_rating(pattern: Pattern, name: str, counts: Counter[str], used: A
         more = f" --set annotation.good_from={scale[len(scale) // 2]:g}"
     elif not rated <= _GOOD | _BAD:
         best = next((text for text in _HIGHEST if text in rated), sorted(rated)[0])
-        more = f" --set 'annotation.good=[{best}]'"
+        more = f" {settings('annotation.good', [best])}"
     columns = _unmapped(pattern, name, used)
     raise DataError(
         f"`{name}` seems to rate the answers, but Burnish does not know a column of that name",

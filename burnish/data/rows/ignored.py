@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from burnish.data.chat.messages import find_role
-from burnish.data.rows.mapping import WRITTEN, mapping
+from burnish.data.rows.mapping import WRITTEN
 from burnish.data.rows.row import Row, quoted
+from burnish.data.rows.typed import mapping
 from burnish.errors import DataError
 
 _ANNOTATION = re.compile(
@@ -95,4 +96,4 @@ def _how_to_learn(column: str, value: Any) -> str:
     if isinstance(value, (list, dict)) and not (isinstance(value, list) and all(isinstance(one, str) for one in value)):
         spans = quoted(["[[START, END, LABEL]]"])
         return f"write the spans of `{column}` as {spans}, in characters of the text, in a column `entities`"
-    return f"`--set data.columns.label={column}`"
+    return mapping(label=column)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from burnish.data.labels.missing import VERDICTS
-from burnish.data.rows.mapping import mapping
+from burnish.data.rows.typed import mapping
 
 SOURCE = (
     "source", "src", "source_text", "input", "input_text", "query", "user", "human", "question", "instruction",

@@ -117,8 +117,7 @@ _CONVERSATION, _ANSWER = f"{_CHAT_ROWS}:conversation_record", f"{_CHAT_ROWS}:ans
 _PAIR, _INPUT_PAIR = f"{_PREFERENCES}:pair_record", f"{_PREFERENCES}:input_pair_record"
 _DIALOGUES, _RATED = f"{_PREFERENCES}:dialogues_record", f"{_PREFERENCES}:rated_record"
 _LABELLED, _SCORED = (f"burnish.data.labels.rows:{name}_record" for name in ("labelled", "scored"))
-_SETTLING = "burnish.data.labels.settling"
-_SETTLE_LABELS, _SETTLE_TEXT = f"{_SETTLING}:settle_labels", f"{_SETTLING}:settle_text"
+_SETTLE_LABELS, _SETTLE_TEXT = "burnish.data.labels.settling:settle_labels", "burnish.data.labels.texts:settle_text"
 _SETTLE_RATING, _SETTLE_PAIR, _CHAT = (
     f"burnish.data.preference.ratings:settle_{name}" for name in ("rating", "pair", "conversation")
 )

@@ -151,7 +151,7 @@ def detect_shape(
         return values if left_out is None else {name: values[name] for name in values if name != left_out}
 
     renamed = mapped(rows, rename)
-    first, renamed = load_function("burnish.data.labels.settling:with_label_columns")(renamed, asked)
+    first, renamed = load_function("burnish.data.labels.columns:with_label_columns")(renamed, asked)
     shapes = list(patterns_of(renamed, patterns))
     counts = Counter(pattern for pattern in shapes if pattern is not None)
     if not counts:

@@ -8,9 +8,9 @@ from typing import Any
 
 from burnish.data.files.tables import HEAD_ROWS, find_labels
 from burnish.data.labels.missing import spelled
-from burnish.data.rows.mapping import mapping
 from burnish.data.rows.records import ChatRecord, LabelledRecord, Record
 from burnish.data.rows.row import Row
+from burnish.data.rows.typed import mapping
 
 UNNAMED = (("column 1", "column 2"), ("0", "1"))
 """The names that readers give to two columns without names, and those that pandas writes."""

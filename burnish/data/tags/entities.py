@@ -12,6 +12,7 @@ from burnish.data.rows.patterns import LABEL, TEXT
 from burnish.data.rows.records import TaggedRecord
 from burnish.data.rows.row import RowError, check_characters, pick
 from burnish.data.rows.settled import Asked, Settled
+from burnish.data.rows.typed import setting
 from burnish.data.tags.annotations import (
     Span,
     has_several_annotations,
@@ -90,7 +91,7 @@ def _notes_on_labels(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     for name in LABEL:
         cells = [cell for values in sample if isinstance(cell := values.get(name), str) and cell]
         if len(cells) == len(sample) and len(set(cells)) * _ROWS_PER_LABEL <= len(cells):
-            instead = f"`--set data.shape=labelled-text --set data.columns.label={name}`"
+            instead = f"`--set data.shape=labelled-text {setting('data.columns.label', name)}`"
             return (f"The entities are learned. To learn the `{name}` of each text instead: {instead}.",)
     return ()
 

@@ -50,6 +50,11 @@ def test_earlier_turns_come_before_the_question() -> None:
         {"choices": {"text": ["red", "blue"], "label": ["A", "B"]}},
         {"A": "red", "B": "blue", "C": "green"},
         {"option_a": "red", "option_b": "blue", "option_c": "green"},
+        {"options": {"A": "red", "B": "blue"}},
+        {"options": "{'A': 'red', 'B': 'blue'}"},
+        {"options": "a ) red , b ) blue"},
+        {"opa": "red", "opb": "blue"},
+        {"distractor1": "red", "distractor2": "blue"},
     ],
 )
 def test_answers_to_choose_from_are_asked_about(choices: dict[str, Any]) -> None:
@@ -59,7 +64,43 @@ def test_answers_to_choose_from_are_asked_about(choices: dict[str, Any]) -> None
     assert detect_shape([row], {}, "question-answer").name == "question-answer"
 
 
-@pytest.mark.parametrize("other", [{"a": 1, "b": 2}, {"options": "fast"}, {"choices": ["only"]}])
+@pytest.mark.parametrize(
+    "other",
+    [{"a": 1, "b": 2}, {"a": 1, "b": 0, "c": 1}, {"options": "fast"}, {"options": {"k": 3}}, {"choices": ["one"]}],
+)
 def test_other_columns_are_only_named(other: dict[str, Any]) -> None:
     row = Row({"question": "Which colour?", "answer": "Red.", **other}, "f.jsonl", 1)
     assert detect_shape([row], {}).ignored == tuple(sorted(other))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"question": "a b?", "opa": "c d", "opb": "e f", "opc": "g h", "cop": 0},
+        {"goal": "a b?", "sol1": "c d", "sol2": "e f", "label": 0},
+        {"premise": "a b", "choice1": "c d", "choice2": "e f", "question": "cause", "label": 0},
+        {"sentence": "_ is a b", "option1": "Anna", "option2": "Otto", "answer": "1"},
+        {"sent1": "a b", "ending0": "c d", "ending1": "e f", "ending2": "g h", "label": 1},
+        {"question": {"stem": "a b?", "choices": [{"label": "A", "text": "c"}, {"label": "B", "text": "d"}]}},
+        {"sentence": "_ is a b", "option1": "Anna {}", "option2": "Otto {}", "label": "1"},
+    ],
+)
+def test_no_command_learns_a_choice_that_may_be_wrong(values: dict[str, Any]) -> None:
+    def filled(line: int) -> dict[str, Any]:
+        return {name: cell.format(line) if isinstance(cell, str) else cell for name, cell in values.items()}
+
+    with pytest.raises(DataError) as caught:
+        detect_shape([Row(filled(line), "f.jsonl", line) for line in range(1, 13)], {})
+    assert "to choose from" in f"{caught.value.what} {caught.value.why}"
+    assert "completion=" not in caught.value.fix
+
+
+def test_right_answers_can_be_learned_without_the_others_by_the_command_that_is_named() -> None:
+    values = {"question": "a b?", "distractor1": "wrong one", "distractor2": "x", "correct_answer": "right one"}
+    rows = [Row(values, "f.jsonl", line) for line in range(1, 13)]
+    with pytest.raises(DataError) as caught:
+        detect_shape(rows, {})
+    command = "--set data.columns.prompt=question --set data.columns.completion=correct_answer --set data.shape="
+    assert f"`{command}prompt-completion`" in caught.value.fix
+    shape = detect_shape(rows, {"prompt": "question", "completion": "correct_answer"}, "prompt-completion")
+    assert shape.to_record(rows[0]).answer() == "right one"

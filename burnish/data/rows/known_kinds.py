@@ -1,0 +1,136 @@
+"""Rows of known kinds that cannot be read as they are: why, and what to do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from burnish.data.chat.messages import find_role
+from burnish.data.rows.choices import are_letters, choice_columns
+from burnish.data.rows.row import quoted
+from burnish.data.rows.typed import mapping
+
+IDS = re.compile(
+    r"(?:.*[\W_])?(?:id|ids|idx|index|nr|no|number|date|time|year|url|file|filename|split|set)|\w*id\d?", re.IGNORECASE
+)
+"""Names of columns that say where a row is from, or which it is."""
+
+
+RIGHT = ("correct_answer", "right_answer", "best_answer", "correct_response", "gold_response")
+"""Names of columns with the right one of several answers."""
+_ASKED = ("question", "query", "prompt", "problem", "goal", "stem", "instruction", "input", "sentence", "premise")
+
+
+def advice(sample: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> tuple[str, str] | None:
+    """Why rows of a known kind cannot be read as they are, and what to do; None for others.
+
+    Args:
+        sample: values of the first rows, at least one.
+        names: the columns, by their names in lower case.
+    """
+    first = sample[0]
+    if choices := choice_columns(names.values(), sample):
+        return _choose(choices, sample, names)
+    texts = [name for name, cell in first.items() if isinstance(cell, str) and not IDS.fullmatch(name)]
+    if "answer_start" in names and len(texts) < 3 and not {"answer", "answers", "answer_text"} & names.keys():
+        return (
+            "`answer_start` says where an answer begins, and no column has its text.",
+            "Write the text of each answer, from its first character to its last, in a column `answer`",
+        )
+    translated = next((name for name, cell in first.items() if _is_translated(cell)), None)
+    if translated is not None:
+        one, other = list(first[translated])[:2]
+        return (
+            f"`{translated}` has one text in each of several languages: {quoted(first[translated])}.",
+            f"Write the text to translate in a column `source` and its translation in `target`: `jq -c "
+            f"'{{source: .{translated}.{one}, target: .{translated}.{other}}}' IN.jsonl > OUT.jsonl`",
+        )
+    if isinstance(first.get("mapping"), Mapping):
+        return (
+            "It seems to be the export of a chat, whose `mapping` holds a tree of messages.",
+            'Write each conversation as one row: `{"messages": [{"role": "user", "content": ...}, ...]}`',
+        )
+    if any(name.startswith("#format=webanno") for name in names):
+        return (
+            "It is a file of INCEpTION or WebAnno in their own format, WebAnno TSV.",
+            "Export it again as `CoNLL 2002`, whose `.conll` files are read as they are",
+        )
+    if "positive" in names and not {"anchor", "query"}.isdisjoint(names) or {"query", "pos", "neg"} <= names.keys():
+        return (
+            "They seem to be for a model that embeds texts, which no task of Burnish learns.",
+            "To learn whether two texts belong together, write each pair as a row with `text1`, `text2` and `label`",
+        )
+    talk = next((name for name, cell in first.items() if _is_dialogue(name, cell)), None)
+    if talk is not None:
+        return (
+            f"`{talk}` seems to hold a whole conversation, in a form that is not known.",
+            'Write each conversation as one row: `{"messages": [{"role": "user", "content": ...}, ...]}`',
+        )
+    ranked = next((name for name, cell in first.items() if _are_ranked(cell)), None)
+    if ranked is not None:
+        return (
+            f"`{ranked}` seems to hold several answers to one prompt, with ranks or scores.",
+            "Write the best answer of each row in a column `chosen` and a worse one in `rejected`",
+        )
+    return None
+
+
+def _choose(choices: Sequence[str], sample: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> tuple[str, str]:
+    """What to do with answers to choose from: the prompt has to have them, or the right ones are learned alone."""
+    asked, right = (
+        next((names[name] for name in known if name in names and isinstance(sample[0].get(names[name]), str)), None)
+        for known in (_ASKED, (*RIGHT, "answer", "answer_text", "correct", "solution"))
+    )
+    alone = ""
+    if asked and right and right not in choices and not are_letters(values.get(right) for values in sample):
+        command = f"{mapping(prompt=asked, completion=right)[:-1]} --set data.shape=prompt-completion`"
+        alone = f". To learn the right ones without them: {command}"
+    return (
+        f"{quoted(choices, 5)} seem{'s' if len(choices) == 1 else ''} to hold the answers to choose from.",
+        "Write the choices into the question of each row, in a column `prompt`, and the text of the right one in a "
+        f"column `completion`{alone}",
+    )
+
+
+_NAMED_TURN = re.compile(r"(?:^|\n|### ?|<\|)\W{0,3}(\w{2,12})\W{0,2}(?::|\|>)")
+_MARKED_TURN = re.compile(r"<\|?(?:im_start|start_header_id|start_of_turn)\|?>\s*(\w+)")
+"""Whose words follow, in a conversation that is written out: `USER:`, `### Human:` or `<|assistant|>`."""
+_TURNS = ("data", "conversation", "conversations", "dialog", "dialogue", "turns", "utterances", "chat")
+
+
+def speakers_in(text: str) -> set[str]:
+    """The roles that a text names before what they say, as they mean: `user`, `assistant` and others."""
+    found = {find_role(name, {}) for name in (*_NAMED_TURN.findall(text), *_MARKED_TURN.findall(text))}
+    return {role for role in found if role} | (
+        {"user", "assistant"} if "[INST]" in text and "[/INST]" in text else set()
+    )
+
+
+def _is_dialogue(name: str, cell: Any) -> bool:
+    """Whether a cell is a conversation that is written out, or a list of what is said in turn."""
+    if isinstance(cell, str):
+        return {"user", "assistant"} <= speakers_in(cell)
+    is_list = isinstance(cell, list) and len(cell) > 1 and all(isinstance(text, str) for text in cell)
+    return is_list and name.lower() in _TURNS
+
+
+def _is_translated(cell: Any) -> bool:
+    is_named = (
+        isinstance(cell, Mapping)
+        and len(cell) > 1
+        and all(re.fullmatch(r"[a-z]{2,3}(?:[-_]\w+)?", str(key)) for key in cell)
+    )
+    return is_named and all(isinstance(text, str) for text in cell.values())
+
+
+def _are_ranked(cell: Any) -> bool:
+    one = cell[0] if isinstance(cell, list) and len(cell) > 1 else None
+    return (
+        isinstance(one, Mapping)
+        and not {"rank", "score", "rating", "overall_score"}.isdisjoint(one)
+        and any(
+            isinstance(text, str) and " " in text.strip() or name in ("answer", "response", "text")
+            for name, text in one.items()
+        )
+    )
