@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from burnish.data.chat.calls import CallForm, find_call_form
 from burnish.data.chat.messages import is_learned
 from burnish.data.chat.own_template import ensure_template, set_kwargs
-from burnish.data.chat.parting import insert_thought, rest_after_prompt
+from burnish.data.chat.parting import check_prompt, insert_thought, rest_after_prompt
 from burnish.data.chat.probe import (
     PLAIN,
     THOUGHT_TAGS,
@@ -121,7 +121,7 @@ class AnswerMask:
                 except RowError as error:
                     refused.append(f"{turn.name}{error}")
         if not sequences:
-            raise RowError(refused[-1])
+            raise RowError(refused[0])
         return PlacedAnswers(sequences, refused)
 
     def _check_written(self, prompt: str, messages: Sequence[Message]) -> None:
@@ -132,13 +132,15 @@ class AnswerMask:
     def _turn(self, messages: Sequence[Message], tools: list[Message] | None, name: str) -> _Turn:
         """The last message as an answer."""
         prompt = self._template.render(messages[:-1], tools, answer_next=True)
+        if thought := thought_and_words(messages[-1])[0]:
+            check_prompt(self._template, prompt)
         whole = self._template.render(messages, tools, answer_next=False)
         if whole.startswith(prompt):
             rest = whole[len(prompt) :]
         else:
             rest = rest_after_prompt(self._template, prompt, whole, messages, tools)
         form = self._features.call_thoughts if "tool_calls" in messages[-1] else self._features.thoughts
-        if form in (INSERTED, CLOSED) and (thought := thought_and_words(messages[-1])[0]):
+        if thought and form in (INSERTED, CLOSED):
             rest = insert_thought(self._template, prompt, rest, messages[-1], thought, self._block)
         check_answer(rest, messages[-1])
         body, mark = self._split_end(rest, messages[-1])

@@ -120,6 +120,15 @@ def _parted(prompt: str, head: str) -> RowError:
     )
 
 
+def check_prompt(template: ChatTemplate, prompt: str) -> None:
+    """Raises RowError if a prompt ends with an empty thought, so that an answer with a thought would have two."""
+    if thought_at_end(prompt) == "closed":
+        raise RowError(
+            "the prompt ends with an empty thought, but the answer has a thought: let the template think with "
+            f"{template.thinking_options()}, or remove the thoughts from the rows"
+        )
+
+
 def insert_thought(
     template: ChatTemplate, prompt: str, rest: str, answer: Message, thought: str, block: ThoughtBlock | None
 ) -> str:
@@ -139,13 +148,7 @@ def insert_thought(
     words = thought_and_words(answer)[1]
     if contains(rest.partition(words)[0] if words else rest, thought):
         return rest  # some templates leave it out of the first answer alone
-    end = thought_at_end(prompt)
-    if end == "closed":
-        raise RowError(
-            "the prompt ends with an empty thought, but the answer has a thought: let the template think with "
-            f"{template.thinking_options()}, or remove the thoughts from the rows"
-        )
-    if end == "open":
+    if thought_at_end(prompt) == "open":
         return thought.strip() + rest
     filled = fill_empty_thought(rest, thought)
     if filled is not None:

@@ -64,7 +64,7 @@ def without_nulls_of_tables(rows: Iterable[Row | Rejected], name: str) -> Iterat
 
 
 def _share_one_schema(cell: Any) -> bool:
-    """Whether a cell has several messages with the same keys, and null for some of these: who writes messages writes no nulls."""
+    """Whether a cell has several messages with the same keys, and null for some of these, as only a table has them."""
     if not isinstance(cell, list) or len(cell) < 2 or not all(isinstance(one, dict) for one in cell):
         return False
     first = cell[0].keys()

@@ -355,8 +355,8 @@ def calls(*names: str, **arguments: Any) -> dict[str, Any]:
         (
             " tags.",
             answer("Use <think> and </think> tags."),
-            "the chat template omits the text of the answer: it takes the `</think>` in it for the end of a thought, so "
-            "write that tag otherwise, as `&lt;/think&gt;`",
+            "the chat template omits the text of the answer: it takes the `</think>` in it for the end of a thought, "
+            "so write that tag otherwise, as `&lt;/think&gt;`",
         ),
         ("Hm. Fine.", answer("Fine.", reasoning_content="Hm."), ""),
         ("Fine.", answer("Fine.", reasoning_content="Hm."), "the chat template omits the thought of the answer"),

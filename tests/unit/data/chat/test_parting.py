@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from burnish.data.chat.parting import insert_thought, rest_after_prompt
+from burnish.data.chat.parting import check_prompt, insert_thought, rest_after_prompt
 from burnish.data.chat.probe import ThoughtBlock
 from burnish.data.chat.template import ChatTemplate, Message
 from burnish.data.rows.row import RowError
@@ -155,6 +155,7 @@ def test_a_thought_is_put_once_where_the_template_leaves_it_out(
 def test_a_thought_without_a_place_is_refused() -> None:
     message = answer("Fine.", reasoning_content="Hm.")
     with pytest.raises(RowError, match="ends with an empty thought.*`template.kwargs.think=true`"):
-        insert_thought(Written(by_mode), CLOSED, "Fine.", message, "Hm.", BLOCK)
+        check_prompt(Written(by_mode), CLOSED)
+    check_prompt(Written(by_mode), OPENED)
     with pytest.raises(RowError, match="has no place for the thought"):
         insert_thought(Written(by_mode), "<assistant>", "Fine.", message, "Hm.", None)

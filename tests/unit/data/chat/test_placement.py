@@ -187,6 +187,18 @@ def test_a_prompt_that_ends_with_an_empty_thought_is_followed_by_the_answer() ->
     assert thinks == [f"{prompt}«<|channel>thought\nHm.\n<channel|>Fine.<turn|>»"], "as before calls"
 
 
+def test_a_thought_before_a_call_does_not_follow_an_empty_one() -> None:
+    """The template writes thoughts before calls by itself, also after a prompt that ends with an empty thought."""
+    tokenizer, call = thinking.turns(thinking.CLOSED_THOUGHT), calling("Rome", reasoning_content="Hm.")
+    with pytest.raises(RowError, match="ends with an empty thought.*template.kwargs.enable_thinking=true"):
+        encoded(tokenizer, ASK, call)
+    (found,) = encoded(tokenizer, ASK, call, enable_thinking=True)
+    assert found.count("<|channel>thought") == 1
+    assert "«<|channel>thought\nHm.\n<channel|>book" in found
+    (plain,) = encoded(tokenizer, ASK, calling("Rome"))
+    assert "<|channel>thought\n<channel|>«book" in plain
+
+
 def test_an_answer_that_cannot_be_placed_is_refused_alone() -> None:
     chat_format = ChatFormat(thinking.turns(thinking.CLOSED_THOUGHT))
     row = ChatRecord((ASK, FINE, AGAIN, {**STILL, "reasoning_content": "Hm."}), None, "x:1")
