@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +9,8 @@ from burnish.data.chat.messages import LEARNED, MEASURED, THOUGHT, USED, find_ro
 from burnish.data.chat.rows import are_tools
 from burnish.data.rows.choices import are_letters, choice_columns
 from burnish.data.rows.patterns import BY_NAME
-from burnish.data.rows.row import quoted
+from burnish.data.rows.printed import as_object
+from burnish.data.rows.row import quoted, words_of
 from burnish.data.rows.typed import mapping
 from burnish.errors import DataError
 
@@ -26,14 +26,11 @@ _THOUGHTS = {
     "trajectories", "deliberation", "scratchpad",
 }  # fmt: skip
 """Words in the name of a key or column that may hold the thought before an answer."""
+_EARLIER = {"history", "histories", "previous", "past", "earlier", "prior"}
+"""Words in the name of a column that may hold the turns before a question."""
 _SAMPLE = 100
 _FEWEST_WORDS = 3
 """Words of a thought, on average, at least; other values with such a name say how or in which language was thought."""
-
-
-def words_of(name: str) -> list[str]:
-    """The words in the name of a column or key, in lower case: `no_train`, `no-train` and `noTrain` have two."""
-    return re.split(r"[\W_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
 
 
 def answers_in(rows: Rows, columns: Sequence[str]) -> Iterator[Mapping[str, Any]]:
@@ -155,6 +152,26 @@ def ask_about_tools(rows: Rows, columns: Iterable[str], shape: str) -> None:
                 f"`{column}` seems to describe tools, but Burnish does not know a column of that name",
                 "Without them a prompt would lack the tools that its answers call.",
                 f"To have them in the prompts: {mapping(tools=column)}. To leave them out: `--set data.shape={shape}`",
+            )
+
+
+def ask_about_earlier(rows: Rows, columns: Iterable[str], shape: str) -> None:
+    """Raises DataError where a column that is not used holds the turns before a question, which would then lack them.
+
+    Args:
+        rows: values by column.
+        columns: those that are not used.
+        shape: name of the shape, for the command that leaves them out.
+    """
+    for column in columns:
+        cells = [as_object(cell) for values in rows[:_SAMPLE] if (cell := values.get(column)) not in (None, "", [])]
+        if not _EARLIER.isdisjoint(words_of(column)) and cells and all(isinstance(cell, list) for cell in cells):
+            raise DataError(
+                f"`{column}` seems to hold the turns before each question, but Burnish does not know a column of that "
+                "name",
+                "Without them a question would lack what it follows on.",
+                f"To have them in the prompts: {mapping(history=column)}. To leave them out: `--set "
+                f"data.shape={shape}`",
             )
 
 

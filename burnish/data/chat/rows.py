@@ -130,10 +130,15 @@ def answer_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> Ch
         name, value = pick(values, field)
         if name in THOUGHT and (thought := as_text(value, name)) and thought.strip():
             reply["reasoning_content"] = thought
-    earlier = read_history(pick(values, HISTORY)[1], pattern.roles) if HISTORY in pattern.optional else ()
-    messages = (*earlier, {"role": "user", "content": question}, reply)
+    messages = (*earlier_turns(pattern, values), {"role": "user", "content": question}, reply)
     tools = tools_of(values) if "tools" in pattern.names else None
     return ChatRecord(with_system(values, messages), tools, place)
+
+
+def earlier_turns(pattern: Pattern, values: Mapping[str, Any]) -> tuple[Message, ...]:
+    """The turns before a row's question. Raises RowError as `read_history`."""
+    field = next((field for field in pattern.optional if set(field) <= set(HISTORY)), ())
+    return read_history(pick(values, field)[1], pattern.roles) if field else ()
 
 
 def read_history(value: Any, roles: Mapping[str, str] = NO_ROLES) -> tuple[Message, ...]:
@@ -165,7 +170,8 @@ def prompted_conversation(pattern: Pattern, values: Mapping[str, Any], ask: Any,
         part if is_message_list(part) else [{"role": role, "content": part}]
         for role, part in (("user", ask), ("assistant", answer))
     ]
-    asked, messages = (read_turns(turns, pattern.roles) for turns in (parts[0], parts[0] + parts[1]))
+    earlier = earlier_turns(pattern, values)
+    asked, messages = ([*earlier, *read_turns(turns, pattern.roles)] for turns in (parts[0], parts[0] + parts[1]))
     through = through_last_answer(with_thoughts(messages), "completion")
     if len(through) <= len(with_thoughts(asked)):
         raise RowError("the answer is empty: no assistant message in the completion has content or tool calls")

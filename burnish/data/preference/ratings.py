@@ -14,17 +14,18 @@ from burnish.data.chat.messages import THOUGHT, USED, WEIGHTS
 from burnish.data.chat.questions import (
     answers_in,
     ask_about_choices,
+    ask_about_earlier,
     ask_about_marks,
     ask_about_thoughts,
     ask_about_tools,
-    words_of,
 )
 from burnish.data.labels.missing import spelled
 from burnish.data.labels.numbers import number_of
+from burnish.data.preference.worse import ask_about_worse, refuse_several
 from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.patterns import ANSWER, BY_NAME, PROMPT
 from burnish.data.rows.records import RatedRecord
-from burnish.data.rows.row import RowError, pick, quoted
+from burnish.data.rows.row import RowError, pick, quoted, words_of
 from burnish.data.rows.settled import Asked, Choice, Reading, Settled
 from burnish.data.rows.typed import mapping, settings
 from burnish.errors import DataError
@@ -253,8 +254,11 @@ def settle_conversation(pattern: Pattern, rows: Sequence[Values], asked: Asked) 
         ask_about_marks(rows, pattern.names, pattern.name)
         ask_about_thoughts(rows, pattern.names, others, pattern.name)
         ask_about_choices(rows, others, pattern.name, column)
+        if "history" in pattern.names and "history" not in asked.columns:
+            ask_about_earlier(rows, others, pattern.name)
         if "tools" in pattern.names and "tools" not in asked.columns:
             ask_about_tools(rows, others, pattern.name)
+    ask_about_worse(pattern, rows, others, used, asked)
     if asked.is_free:
         for name in others:
             if name not in WEIGHTS:
@@ -333,6 +337,7 @@ _SCORE_WORDS = ("score", "scores", "rating", "reward", "avgrating", "overallscor
 def settle_pair(pattern: Pattern, rows: Sequence[Values], asked: Asked) -> Settled:
     """Pairs whose answers have scores: ties and contradictions are left out, unless most pairs contradict their scores,
     which then mean something else."""
+    refuse_several([pick(rows[0], field)[0] for field in pattern.required[-2:]], rows)
     columns = _score_columns(rows)
     if columns is None:
         return Settled(pattern)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from burnish.data.chat.messages import NO_ROLES, Message, as_message_list, read_message, with_thoughts
-from burnish.data.chat.rows import is_answer, tools_of, with_system
+from burnish.data.chat.rows import earlier_turns, is_answer, tools_of, with_system
 from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.patterns import ANSWER, PROMPT, TURNS
 from burnish.data.rows.records import Messages, PreferenceRecord, RatedRecord
@@ -29,7 +29,7 @@ def pair_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> Pref
     """
     names = [pick(values, field)[0] for field in pattern.required]
     chosen, rejected = (read_answer(values.get(name), name, pattern.roles) for name in names[1:])
-    prompt = read_prompt(values.get(names[0]), names[0], _addition(pattern, values), pattern.roles)
+    prompt = _asked(pattern, values, names[0])
     if all(answer[0]["role"] != "assistant" for answer in (chosen, rejected)):
         shared, chosen, rejected = part(chosen, rejected)
         if prompt[-1]["content"].strip() not in [message["content"].strip() for message in shared]:
@@ -53,6 +53,22 @@ def input_pair_record(pattern: Pattern, values: Mapping[str, Any], place: str) -
             raise RowError(f"`{name}` has `{unknown[0]}`, which is not a part of a prompt")
         values = {**values, name: given.get("messages"), "tools": given.get("tools") or None}
     return pair_record(pattern, values, place)
+
+
+def answered_pair_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> PreferenceRecord:
+    """A conversation that ends with the better answer, and a worse one: in its place, or of a conversation as a whole.
+
+    Raises:
+        RowError: as `pair_record`, or the conversation is only an answer.
+    """
+    (first, said), (name, worse) = (pick(values, field) for field in pattern.required)
+    turns = read_answer(parse_json_text(said, f"`{first}`"), first, pattern.roles)
+    rejected = read_answer(worse, name, pattern.roles)
+    if rejected[0]["role"] != "assistant":
+        return _pair(values, *part(turns, rejected), place)
+    if len(turns) < 2:
+        raise RowError(f"`{first}` has an answer but no question")
+    return _pair(values, turns[:-1], turns[-1:], rejected, place)
 
 
 _OF_INPUT = ("messages", "tools", "parallel_tool_calls")
@@ -101,12 +117,20 @@ def rated_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> Rat
         if not prompt:
             raise RowError(f"`{first}` has an answer but no question")
     else:
-        prompt = read_prompt(value, first, _addition(pattern, values), pattern.roles)
+        prompt = _asked(pattern, values, first)
         name, value = pick(values, pattern.required[1])
         completion = read_answer(value, name, pattern.roles)
         if completion[0]["role"] != "assistant":
             raise RowError(f"`{name}` does not start with an assistant message")
     return RatedRecord(with_system(values, prompt), completion, good, tools_of(values), place)
+
+
+def _asked(pattern: Pattern, values: Mapping[str, Any], name: str) -> Messages:
+    """The prompt in a column, after the turns before it."""
+    return (
+        *earlier_turns(pattern, values),
+        *read_prompt(values.get(name), name, _addition(pattern, values), pattern.roles),
+    )
 
 
 def read_answer(value: Any, column: str, roles: Mapping[str, str] = NO_ROLES) -> Messages:

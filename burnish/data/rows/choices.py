@@ -8,6 +8,7 @@ from typing import Any
 
 from burnish.data.labels.cells import as_flag
 from burnish.data.rows.printed import as_object
+from burnish.data.rows.row import words_of
 
 _LISTED = {"choices", "options", "candidates", "endings", "distractors", "alternatives"}
 """Last words in the names of columns that hold several of them."""
@@ -48,8 +49,7 @@ def _holds_choices(name: str, cell: Any) -> bool:
     cell = as_object(cell)
     if isinstance(cell, Mapping) and "choices" in cell and len(cell) > 1:
         return _are_several(cell["choices"])  # a question with its choices, or these with which of them are right
-    last = re.split(r"[\W_\d]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower().rstrip("0123456789_"))[-1]
-    if last not in _LISTED:
+    if words_of(name.rstrip("0123456789_ "))[-1] not in _LISTED:
         return False
     if isinstance(cell, str):
         return len({mark.lower() for mark in _MARKED.findall(cell)} & set("ab12")) > 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from burnish.data.chat.messages import THOUGHT, are_turns
+from burnish.data.chat.messages import THOUGHT, are_turns, find_role, role_name
 from burnish.data.rows.mapping import WRITTEN
 from burnish.data.rows.pairs import RESULT, SOURCE, is_text_pair
 from burnish.data.rows.pattern import Pattern
@@ -75,6 +75,14 @@ def has_places(values: Mapping[str, Any]) -> bool:
     return "answers" in values or (isinstance(answer, dict) and {"text", "answer_start"} <= answer.keys())
 
 
+def is_answered_pair(values: Mapping[str, Any]) -> bool:
+    """Whether a conversation ends with an answer, and a worse one, in words or messages, is beside it."""
+    turns, worse = as_list(pick(values, TURNS)[1]), pick(values, WORSE)[1]
+    last = turns[-1] if isinstance(turns, list) and turns else None
+    is_answered = isinstance(last, dict) and find_role(str(role_name(last)), {}) == "assistant"
+    return is_answered and isinstance(worse, (str, dict, list)) and bool(worse)
+
+
 def is_dialogue(values: Mapping[str, Any]) -> bool:
     """Whether a row has texts that user and assistant say in turn, and no other text to be written.
 
@@ -110,6 +118,8 @@ ONLY_WORDS = ("tokens", "words")
 WORDS = (*ONLY_WORDS, "text", "sentence")
 """Columns with the words of a sentence; the last ones only beside tags of a scheme for each of them."""
 PICTURES = ("images", "image")
+WORSE = ("rejected_response", "rejected_messages", "rejected")
+"""Columns with a worse answer beside a conversation that ends with the better one."""
 PAIR, OUTPUTS = (("chosen",), ("rejected",)), (("preferred_output",), ("non_preferred_output",))
 CONTEXT, HISTORY = ("context", "passage", "paragraph"), ("history", "chat_history")
 _CHAT_ROWS, _PREFERENCES = "burnish.data.chat.rows", "burnish.data.preference.rows"
@@ -151,7 +161,7 @@ PATTERNS = (
         PreferenceRecord,
         _PAIR,
         (PROMPT, *PAIR),
-        (TOOLS, SYSTEM),
+        (TOOLS, SYSTEM, HISTORY),
         ("input",),
         settle=_SETTLE_PAIR,
         answers=PAIR,
@@ -174,6 +184,16 @@ PATTERNS = (
         settle=_SETTLE_PAIR,
     ),
     Pattern(
+        "preference-answered",
+        PreferenceRecord,
+        f"{_PREFERENCES}:answered_pair_record",
+        (TURNS, WORSE),
+        (TOOLS, SYSTEM),
+        test=is_answered_pair,
+        settle="burnish.data.preference.worse:settle_answered",
+        answers=(WORSE,),
+    ),
+    Pattern(
         "preference-input",
         PreferenceRecord,
         _INPUT_PAIR,
@@ -186,7 +206,7 @@ PATTERNS = (
         RatedRecord,
         _RATED,
         (PROMPT, ANSWER, RATING),
-        (TOOLS, SYSTEM),
+        (TOOLS, SYSTEM, HISTORY),
         ("input",),
         settle=_SETTLE_RATING,
         answers=(ANSWER, RATING),
@@ -265,7 +285,7 @@ PATTERNS = (
         ChatRecord,
         _ANSWER,
         (("instruction",), ("response",)),
-        (SYSTEM, THOUGHT),
+        (SYSTEM, THOUGHT, HISTORY),
         ("input", "context"),
         settle=_CHAT,
         answers=(("response",),),
@@ -295,7 +315,7 @@ PATTERNS = (
         ChatRecord,
         _ANSWER,
         (SOURCE, RESULT),
-        (SYSTEM, THOUGHT),
+        (SYSTEM, THOUGHT, HISTORY),
         test=is_text_pair,
         notes=_PAIR_NOTES,
         settle=_CHAT,

@@ -6,6 +6,7 @@ import datetime
 import decimal
 import difflib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -131,6 +132,7 @@ FIELDS = (
     "answers",
     "images",
     "reasoning_content",
+    "history",
 )
 """Fields that a column can be mapped to in `data.columns`."""
 OTHER_NAMES = (
@@ -175,7 +177,8 @@ class ColumnMap:
 
     def plan(self, keys: tuple[str, ...]) -> dict[str, str]:
         """The new names of columns that are renamed, for rows with these columns."""
-        plan = {column: field for field, column in self.columns.items() if column in keys and column != field}
+        columns = {field: _key_of(column, keys) for field, column in self.columns.items()}
+        plan = {column: field for field, column in columns.items() if column is not None and column != field}
         for key in keys:
             name = str(key).strip().lower()
             if is_known_name(key) and name not in keys and name not in plan.values() and key not in plan:
@@ -199,12 +202,24 @@ class ColumnMap:
                     f"The fields are {', '.join(FIELDS)}.",
                     did_you_mean(field, FIELDS) or "Use one of these",
                 )
-            if column not in found:
+            if _key_of(column, found) is None:
                 raise DataError(
                     f"there is no column `{column}`, but `data.columns.{field}` refers to it",
                     f"The columns are {quoted(found)}.",
                     did_you_mean(column, found) or f"Set `data.columns.{field}` to one of these",
                 )
+
+
+def _key_of(column: str, keys: Iterable[str]) -> str | None:
+    """The column of this name, also in other case if there is only one; None if there is none."""
+    keys = tuple(keys)
+    like = [key for key in keys if str(key).strip().lower() == column.strip().lower()]
+    return column if column in keys else like[0] if len(like) == 1 else None
+
+
+def words_of(name: str) -> list[str]:
+    """The words in the name of a column or key, in lower case: `no_train`, `no-train` and `noTrain` have two."""
+    return re.split(r"[\W_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

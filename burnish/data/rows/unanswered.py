@@ -42,13 +42,15 @@ class UnansweredRows:
         """
         values = dict(self.columns.rename(row.values))
         rating = self.pattern.required[-1] if self.pattern.record is RatedRecord else None
-        for field, placeholder in zip(self.pattern.answers, _PLACEHOLDERS, strict=False):
-            values[pick(values, field)[0]] = True if field == rating else placeholder
         first = self.pattern.required[0]
-        if set(TURNS) <= set(first):
+        has_turns = set(TURNS) <= set(first)
+        is_answered = has_turns and len(self.pattern.answers) < len(_PLACEHOLDERS)
+        for field, placeholder in zip(self.pattern.answers, _PLACEHOLDERS[is_answered:], strict=False):
+            values[pick(values, field)[0]] = True if field == rating else placeholder
+        if has_turns:
             name, turns = pick(values, first)
             said = as_messages(parse_json_text(turns, f"`{name}`"), self.pattern.roles)
-            values[name] = self._with_next_turn(said)
+            values[name] = self._with_next_turn(said, is_answered)
         missing = [field for field in self.pattern.required if not any(name in values for name in field)]
         if missing:
             raise RowError(f"there is no column `{missing[0][0]}`")
@@ -62,15 +64,20 @@ class UnansweredRows:
         answers = {name for field in self.pattern.answers for name in field}
         return {renamed[name] for name in self.pattern.reads(renamed) - answers}
 
-    def _with_next_turn(self, turns: Any) -> Any:
-        """A conversation whose next turn is the assistant's: answers at its end are left out."""
+    def _with_next_turn(self, turns: Any, is_answered: bool) -> Any:
+        """A conversation whose next turn is the assistant's: answers at its end are left out.
+
+        Args:
+            turns: of a row.
+            is_answered: whether a placeholder is the next turn; not where a column has the answer.
+        """
         if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
             return turns
         end = len(turns)
         while end and self._is_answer(turns[end - 1]):
             end -= 1
         speaker, content = ("from", "value") if end and "from" in turns[end - 1] else ("role", "content")
-        return [*turns[:end], {speaker: "assistant", content: _PLACEHOLDERS[0]}]
+        return [*turns[:end], *([{speaker: "assistant", content: _PLACEHOLDERS[0]}] if is_answered else [])]
 
     def _is_answer(self, turn: Mapping[str, Any]) -> bool:
         role = role_name(turn)

@@ -43,6 +43,34 @@ def test_earlier_turns_come_before_the_question() -> None:
 
 
 @pytest.mark.parametrize(
+    ("ask", "reply"),
+    [("query", "response"), ("source", "target"), ("instruction", "response"), ("prompt", "answer"),
+     ("question", "answer"), ("instruction", "output")],
+)  # fmt: skip
+def test_every_shape_of_a_question_and_its_answer_has_earlier_turns(ask: str, reply: str) -> None:
+    record = read(**{ask: "And now?", reply: "Dark."}, history=[["Was it light?", "Yes."]])
+    assert [message["content"] for message in record.messages] == ["Was it light?", "Yes.", "And now?", "Dark."]
+
+
+@pytest.mark.parametrize("name", ["conversation_history", "previousTurns", "past"])
+def test_earlier_turns_under_another_name_are_asked_about(name: str) -> None:
+    values = {"prompt": "And now?", "completion": "Dark.", name: [["Was it light?", "Yes."]]}
+    row = Row(values, "f.jsonl", 1)
+    with pytest.raises(DataError, match="the turns before each question") as caught:
+        detect_shape([row], {})
+    assert f"--set data.columns.history={name}" in caught.value.fix
+    record = detect_shape([row], {"history": name}).to_record(row)
+    assert isinstance(record, ChatRecord) and len(record.messages) == 4
+    assert detect_shape([row], {}, "prompt-completion").ignored == (name,)
+
+
+def test_earlier_turns_come_before_a_prompt_of_messages() -> None:
+    asked = [{"role": "user", "content": "And now?"}]
+    record = read(prompt=asked, completion="Dark.", history=[["Was it light?", "Yes."]])
+    assert [message["content"] for message in record.messages] == ["Was it light?", "Yes.", "And now?", "Dark."]
+
+
+@pytest.mark.parametrize(
     "choices",
     [
         {"choices": ["red", "blue"]},
