@@ -159,7 +159,7 @@ async def drop(address: str, model: str, options: argparse.Namespace) -> Counter
 
     async def one(number: int) -> None:
         async with places, httpx.AsyncClient(base_url=address, timeout=600) as client:
-            body = {**asked(model, number, options.tokens), "max_tokens": 400}
+            body = {**asked(model, number, options.tokens), "max_tokens": 256}
             async with client.stream("POST", "/chat/completions", json=body) as answer:
                 seen[f"status {answer.status_code}"] += 1
                 async for _ in answer.aiter_lines():
