@@ -86,12 +86,12 @@ class _GatedMLP(torch.autograd.Function):
         both = flat.new_empty((2, tokens, hidden))
         lows = [project(gate, flat, both[0]), project(up, flat, both[1])]
         gated = _gated(both, activation)
-        output = flat.new_empty((tokens, len(down.weight)))
-        lows.append(project(down, gated, output))
+        output = flat.new_empty((*inputs.shape[:-1], len(down.weight)))
+        lows.append(project(down, gated, output.view(tokens, len(down.weight))))
         kept = flat if lows[0] is not None or lows[1] is not None else None
         ctx.save_for_backward(kept, both, *lows, *tensors)
         ctx.activation, ctx.scales, ctx.shape = activation, scales, inputs.shape
-        return output.view(inputs.shape[:-1] + output.shape[1:])
+        return output  # no view, since models may add to it in place
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:

@@ -47,11 +47,11 @@ class _LoraLinear(torch.autograd.Function):
     def forward(ctx: Any, inputs: torch.Tensor, scale: float, *tensors: torch.Tensor | None) -> torch.Tensor:
         (layer,) = parted(tensors, [scale])
         flat = inputs.flatten(0, -2)
-        output = flat.new_empty((len(flat), len(layer.weight)))
-        low = project(layer, flat, output)
+        output = flat.new_empty((*inputs.shape[:-1], len(layer.weight)))
+        low = project(layer, flat, output.view(len(flat), len(layer.weight)))
         ctx.save_for_backward(inputs, low, *tensors)
         ctx.scale = scale
-        return output.view(*inputs.shape[:-1], len(layer.weight))
+        return output  # no view, since models may add to it in place
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
@@ -138,7 +138,8 @@ class _LoraBeside(torch.autograd.Function):
         low = add_update(Adapted(_UNUSED, None, down, up, scale), flat, output)
         ctx.save_for_backward(inputs, low, down, up)
         ctx.matrix, ctx.scale = matrix, scale
-        return output.view(*inputs.shape[:-1], len(up))
+        # no view, since models may add to it in place
+        return torch.ops.aten._unsafe_view.default(output, (*inputs.shape[:-1], len(up)))
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -27,7 +27,15 @@ from burnish.methods.adapter import (
 from burnish.methods.lora_layer import register_layers
 from burnish.methods.method import Choice, scaled_rate
 from burnish.models.base import Loading
-from burnish.models.blocks import is_ending, linear_layers, names_block, short_names, spelled_out
+from burnish.models.blocks import (
+    is_ending,
+    linear_layers,
+    names_block,
+    read_in_place,
+    routers,
+    short_names,
+    spelled_out,
+)
 from burnish.models.heads import Target
 from burnish.models.quantization import int8_config, nf4_config
 from burnish.recipe.schema import AUTO, LoraSection, Recipe
@@ -301,14 +309,18 @@ class LoraMethod(AdapterMethod):
 
     def choices(self, network: Any, recipe: Recipe) -> list[Choice]:
         """Scale, layers and learning rates of the adapter."""
-        layers = short_names(network, linear_layers(network))
+        layers = _automatic_targets(network)
         chosen: list[Choice] = [
             ("lora.alpha", default_alpha(with_rank(recipe.lora)), "twice the rank"),
             ("lora.plus_ratio", _PLUS_RATIO, "the recommendation of the authors of LoRA+"),
         ]
         reason = "every linear layer of the blocks"
-        if any(parameter.ndim == 3 for parameter in network.parameters()):
+        if any(parameter.ndim == 3 and "expert" in name for name, parameter in network.named_parameters()):
             reason += "; experts that share one matrix are frozen"
+        if routers(network):
+            reason += "; so are routers, which choose the experts"
+        if idle := sorted({name.rpartition(".")[2] for name in _unadaptable(network, linear_layers(network))}):
+            reason += f"; the model reads the weights of {', '.join(f'`{name}`' for name in idle)} itself"
         return [*chosen, ("lora.targets", layers, reason)] if layers else chosen
 
 
@@ -331,20 +343,61 @@ def default_alpha(options: LoraSection) -> int:
 
 
 def find_targets(network: Any, options: LoraSection) -> list[str]:
-    """The layers that get an adapter: those named, or every linear layer of the blocks.
+    """The layers that get an adapter: those named, or every linear layer of the blocks but for routers of experts.
 
     Raises:
-        RecipeError: a name matches no linear layer, or the model has no linear layer in blocks.
+        RecipeError: a name matches no linear layer, or one that PEFT does not adapt; or the model has no linear layer
+            in blocks.
     """
     if options.targets == AUTO:
-        targets = short_names(network, linear_layers(network))
+        targets = _automatic_targets(network)
         if not targets:
             raise RecipeError(
                 "found no linear layer in the blocks of this model", "", "Set the layers with `lora.targets`"
             )
         return targets
     check_names(network, options.targets, "lora.targets")
+    named = [name for name, _ in network.named_modules() if any(is_ending(name, one) for one in options.targets)]
+    if idle := _unadaptable(network, named, is_strict=False):
+        raise RecipeError(
+            f"`lora.targets` has `{idle[0]}`, which cannot be adapted in a model of type `{network.config.model_type}`",
+            "The model reads the weight of this layer itself, so an adapter beside it would have no effect.",
+            "Leave it out, or leave `lora.targets` at `auto`",
+        )
     return sorted(options.targets)
+
+
+def _automatic_targets(network: Any) -> list[str]:
+    """Every linear layer of the blocks that an adapter has an effect on, but for routers of experts."""
+    layers = linear_layers(network)
+    left_out = {*routers(network), *_unadaptable(network, layers)}
+    return short_names(network, [name for name in layers if name not in left_out])
+
+
+def _unadaptable(network: Any, names: Iterable[str], is_strict: bool = True) -> list[str]:
+    """Those of some modules that an adapter has no effect on, because the model reads their weights itself.
+
+    Args:
+        network: the base model.
+        names: of its modules.
+        is_strict: whether those count, too, that it calls on some devices. PEFT refuses some in any case.
+    """
+    read = {name for name, is_called in read_in_place(network).items() if is_strict or not is_called}
+    check, config = getattr(import_peft().LoraModel, _PEFTS_CHECK, None), import_peft().LoraConfig()
+    found = []
+    for name in names:
+        try:
+            if name in read:
+                found.append(name)
+            elif check is not None:
+                check(None, config, network, name.rpartition(".")[2])
+        except ValueError:
+            found.append(name)
+    return found
+
+
+_PEFTS_CHECK = "_check_target_module_compatiblity"
+"""PEFT's method that raises ValueError for a name of a module that it refuses; versions without it refuse none."""
 
 
 def _token_rows(network: Any, options: LoraSection, target: Target) -> dict[str, list[int]] | None:

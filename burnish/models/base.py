@@ -339,7 +339,7 @@ def _load_error(location: ModelLocation, part: str, error: Exception) -> ModelEr
         )
     fix = "Check the files in its folder"
     if part == "model" and _has_bad_settings(location):
-        fix = f"Fix or remove `{GENERATION}` in its folder; Burnish does not use it"
+        fix = f"Fix or remove `{GENERATION}` in its folder"
     return ModelError(f"cannot load the {part} of `{location.name}`", reason_of(error), fix)
 
 

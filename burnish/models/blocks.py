@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
+from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.pytorch_utils import Conv1D
 
 LINEAR = (nn.Linear, Conv1D)
@@ -18,16 +22,22 @@ def block_lists(network: Any) -> list[str]:
     """Names of the module lists with the repeated blocks of a network.
 
     A block list is an `nn.ModuleList` of two or more modules of one class, or of one module if the network has no
-    longer list, that is not inside another block list.
+    longer list, that is not inside another block list. Its modules may be of several classes if transformers takes each
+    for a block, as in models that mix attention with a state space.
     """
     lists = {
         name: module
         for name, module in network.named_modules()
-        if isinstance(module, nn.ModuleList) and len(module) > 0 and len({type(child) for child in module}) == 1
+        if isinstance(module, nn.ModuleList) and len(module) > 0 and _are_blocks(module)
     }
     outer = [name for name in lists if not any(name.startswith(f"{other}.") for other in lists if other != name)]
     longest = max((len(lists[name]) for name in outer), default=0)
     return [name for name in outer if len(lists[name]) > 1 or longest == 1]
+
+
+def _are_blocks(modules: nn.ModuleList) -> bool:
+    alike = len({type(module) for module in modules}) == 1
+    return alike or all(isinstance(module, GradientCheckpointingLayer) for module in modules)
 
 
 def modules_after(network: Any, blocks: str) -> list[str]:
@@ -61,8 +71,81 @@ def linear_layers(network: Any) -> list[str]:
     return [
         name
         for name, module in network.named_modules()
-        if isinstance(module, LINEAR) and any(name.startswith(f"{block}.") for block in blocks)
+        if isinstance(module, LINEAR) and any(name.startswith(f"{block}.") for block in blocks) and _multiplies(module)
     ]
+
+
+def _multiplies(layer: Any) -> bool:
+    """Whether a layer's output is one product with its matrix: some classes compute more, such as a choice of experts.
+
+    Quantized layers are such products by another forward of their own.
+    """
+    is_own = isinstance(layer, nn.Linear) and type(layer).forward is not nn.Linear.forward
+    if not is_own or not layer.weight.is_floating_point():
+        return True
+    try:
+        with torch.no_grad():
+            output = layer(layer.weight.new_zeros(1, layer.in_features))
+    except (RuntimeError, TypeError, ValueError, IndexError, AttributeError):
+        return False
+    return isinstance(output, torch.Tensor) and output.shape == (1, layer.out_features)
+
+
+def routers(network: Any) -> list[str]:
+    """Full names of the linear layers that choose among experts: one output for each, beside the experts themselves."""
+    layers = linear_layers(network)
+    if not layers:
+        return []
+    text = network.config.get_text_config()
+    numbers = {value for name, value in vars(text).items() if "expert" in name and type(value) is int and value > 1}
+    modules = dict(network.named_modules())
+    having = {
+        parent
+        for name, module in modules.items()
+        for parent, _, last in [name.rpartition(".")]
+        if "expert" in last or "Expert" in type(module).__name__
+    }
+    found = []
+    for name in layers:
+        owner = max((one for one in having if name.startswith(f"{one}.")), key=len, default=None)
+        if owner is None or getattr(modules[name], "out_features", 0) not in numbers:
+            continue
+        inner = name.removeprefix(f"{owner}.")
+        if "expert" not in inner and not inner.partition(".")[0].isdigit():
+            found.append(name)
+    return found
+
+
+_READ = re.compile(r"\bself\.(\w+)\.weight\b(?!\.(?:dtype|device|shape|size|ndim)\b)")
+_CALLED = re.compile(r"\bself\.(\w+)\(")
+
+
+def read_in_place(network: Any) -> dict[str, bool]:
+    """The linear layers of state spaces whose weight the code around them reads, so that an adapter has no effect.
+
+    Their fused kernels take matrices; a state space is a module with a parameter `A_log`.
+
+    Returns:
+        By full name, whether that code also calls the layer, as it may on another device.
+    """
+    found = {}
+    modules = dict(network.named_modules())
+    for name in linear_layers(network):
+        parent, _, last = name.rpartition(".")
+        if "A_log" in modules[parent]._parameters and last in _own_reads(type(modules[parent])):
+            found[name] = _own_reads(type(modules[parent]))[last]
+    return found
+
+
+@functools.cache
+def _own_reads(kind: type[nn.Module]) -> dict[str, bool]:
+    """Attributes of a class whose weight its code reads, and whether it also calls them; none without its source."""
+    try:
+        source = inspect.getsource(kind)
+    except (OSError, TypeError):
+        return {}
+    called = set(_CALLED.findall(source))
+    return {name: name in called for name in _READ.findall(source)}
 
 
 BLOCK = "*"

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from burnish.errors import MachineError
-from burnish.models.blocks import linear_layers
+from burnish.models.blocks import linear_layers, read_in_place
 from burnish.models.heads import Head
 
 TIMED_TOKENS = 256
@@ -94,7 +94,8 @@ def _check_bitsandbytes(device: torch.device) -> None:
 
 
 def skipped_modules(config: Any, head: Head, trust_remote_code: bool) -> list[str]:
-    """Patterns for the linear layers outside of the blocks, which are not quantized: heads, poolers, projections.
+    """Patterns for the linear layers that are not quantized: those outside of the blocks, such as heads and poolers,
+    and those whose weight the model reads itself.
 
     Found on a copy of the model on the meta device, which takes no memory. Embeddings are never quantized.
 
@@ -107,7 +108,7 @@ def skipped_modules(config: Any, head: Head, trust_remote_code: bool) -> list[st
 
     with torch.device("meta"):
         empty = getattr(transformers, head.auto_class).from_config(config, trust_remote_code=trust_remote_code)
-    inside = set(linear_layers(empty))
+    inside = set(linear_layers(empty)) - read_in_place(empty).keys()
     linear = [name for name, module in empty.named_modules() if isinstance(module, torch.nn.Linear)]
     return [f"^{name}$" for name in linear if name not in inside]
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -19,7 +21,7 @@ from transformers.pytorch_utils import Conv1D
 
 from burnish.errors import ModelError, reason_of
 from burnish.models.base import Loading, quiet_transformers, without_dropout
-from burnish.models.blocks import linear_layers
+from burnish.models.blocks import linear_layers, read_in_place
 from burnish.models.config import SameConfig
 from burnish.models.heads import SEQUENCE_CLASSIFIER, Head
 from burnish.models.labels import has_trained_head, order_of_labels
@@ -168,14 +170,26 @@ class Skeleton:
     def _quantize(self, loading: Loading) -> None:
         """Replaces the linear layers of the blocks by quantized ones, as in the loaded model."""
         kept = getattr(self.network, "_keep_in_fp32_modules", None) or ()
+        read = read_in_place(self.network)
         for name in linear_layers(self.network):
-            if any(part in kept for part in name.split(".")):
+            if name in read or any(part in kept for part in name.split(".")):
                 continue  # transformers does not quantize these
             parent, _, last = name.rpartition(".")
             layer = self.network.get_submodule(name)
             setattr(self.network.get_submodule(parent), last, fake_quantized_layer(layer, loading, self.empty))
         self.network.is_loaded_in_4bit = bool(loading.quantization.load_in_4bit)
         self.network.is_loaded_in_8bit = bool(loading.quantization.load_in_8bit)
+
+
+@contextmanager
+def quiet_fakes() -> Iterator[None]:
+    """Silences torch's own report of an operation that it cannot simulate, with its traceback: Burnish reports it."""
+    logger = logging.getLogger(FakeTensorMode.__module__)
+    was_disabled, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = was_disabled
 
 
 def _with_head(config: Any, head: Head) -> Any:

@@ -15,7 +15,7 @@ from burnish.engine.optimizer import state_bytes
 from burnish.engine.step import make_trainable, make_trainer
 from burnish.methods import AUTO_METHODS, make_method
 from burnish.models.config import depth, with_depth
-from burnish.models.skeleton import Skeleton
+from burnish.models.skeleton import Skeleton, quiet_fakes
 from burnish.plan.live_storage import ACTIVATIONS, OPTIMIZER, WEIGHTS, Peak
 from burnish.plan.sharding import AT_ONCE, Gathered, Shards, sharded_memory
 from burnish.plan.simulate import MOVE, Enough, Simulation, simulate, simulate_deep
@@ -208,7 +208,8 @@ def simulate_way(way: Way, context: RunContext, facts: Facts, room: int | None =
         ]
 
     try:
-        return once(context.shared, "steps", key, simulated) or bounds[0]
+        with quiet_fakes():
+            return once(context.shared, "steps", key, simulated) or bounds[0]
     except (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError) as error:
         # any of these may be raised by a model's own code on a tensor without values
         raise CannotSimulate(" ".join(str(error).split())[:200]) from error

@@ -123,3 +123,11 @@ def test_it_keeps_two_tensors_as_wide_as_the_hidden_layer() -> None:
             way(one)(*inputs)
         counts.append(sum(number for number in kept if number >= 500 * HIDDEN) / (500 * HIDDEN))
     assert counts == [2, 3]
+
+
+def test_a_model_may_add_to_the_output_in_place() -> None:
+    """As Llama 4 adds its experts to what all tokens pass through."""
+    tensors = made_up((2, 7), torch.float32)
+    plain, changed = way(gated_mlp), way(lambda *given, **named: gated_mlp(*given, **named).add_(1))
+    right, found = (values_and_gradients(one, tensors)[1:] for one in (plain, changed))
+    assert all(torch.equal(one, other) for one, other in zip(right, found, strict=True))

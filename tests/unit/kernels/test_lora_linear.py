@@ -164,3 +164,17 @@ def test_beside_a_product_in_autocast_the_type_is_that_of_the_inputs() -> None:
     assert [one.dtype for one in made] == [torch.bfloat16, torch.bfloat16, torch.float32, torch.float32]
     exact = values_and_gradients(lambda x, down, up: single(x, weight, None, down, up), [given[0].float(), down, up])
     assert_near([one.float() for one in made], [one.float() for one in exact], 1e-2)
+
+
+def test_a_model_may_add_to_the_output_in_place() -> None:
+    inputs, weight, bias, down, up = tensors = made_up((3, 5))
+    plain = values_and_gradients(fused, tensors)[1:]
+    changed = values_and_gradients(lambda *given: fused(*given).add_(1), tensors)[1:]
+    assert all(torch.equal(one, other) for one, other in zip(plain, changed, strict=True))
+
+    def beside(x: torch.Tensor, down: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
+        return lora_packed_linear(x, lambda x: functional.linear(x, weight, bias), lambda: weight, down, up, SCALE)
+
+    plain = values_and_gradients(beside, [inputs, down, up])[1:]
+    changed = values_and_gradients(lambda *given: beside(*given).add_(1), [inputs, down, up])[1:]
+    assert all(torch.equal(one, other) for one, other in zip(plain, changed, strict=True))
