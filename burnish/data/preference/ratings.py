@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from burnish.data.chat.accepted import settle_answers, settle_questions
+from burnish.data.chat.marks import mark_readings
 from burnish.data.chat.messages import THOUGHT, USED, WEIGHTS
 from burnish.data.chat.questions import (
     answers_in,
@@ -241,8 +242,10 @@ def settle_conversation(pattern: Pattern, rows: Sequence[Values], asked: Asked) 
     used = pattern.reads({key for values in rows[:1] for key in values})
     others = [name for name in rows[0] if name not in used]
     weights = tuple(LearnedReading(name) for name in others if name in WEIGHTS and _says_what_is_learned(name, rows))
-    readings: tuple[Reading, ...] = weights
-    notes = [note for reading in weights if (note := reading.describe(rows))]
+    marks = () if pattern.answers else mark_readings(rows, others, pattern, asked)
+    others = [name for name in others if name not in {reading.column for reading in marks}]
+    readings: tuple[Reading, ...] = (*weights, *marks)
+    notes = [note for reading in (*weights, *marks) if (note := reading.describe(rows))]
     if thought := next((name for name in THOUGHT if name in used), None):
         notes.append(f"`{thought}` is taken as the thought before each answer. To leave it out, remove the column.")
     column = pick(rows[0], pattern.answers[0])[0] if pattern.answers else ""

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from burnish.data.chat.messages import find_role
 from burnish.data.rows.mapping import WRITTEN
 from burnish.data.rows.row import Row, quoted
+from burnish.data.rows.single_messages import ROLE_COLUMNS, are_roles
 from burnish.data.rows.typed import mapping
 from burnish.errors import DataError
 
@@ -19,7 +19,6 @@ _ANNOTATION = re.compile(
 _SEPARATORS = re.compile(r"[\W_]+|(?<=[a-z])(?=[A-Z])")
 _SAID = {"text", "value", "word", "span", "mention", "entity", "name"}
 """Keys of an entity that say what its characters are."""
-_ROLE_COLUMNS = ("role", "from", "speaker", "sender", "author", "author_role")
 _SHOWN_CHARACTERS = 60
 
 
@@ -75,8 +74,7 @@ def refuse_unwritten(rows: Sequence[Mapping[str, Any]], text: str, columns: Iter
                 f"To learn to write it: {mapping(prompt=text, completion=column)}. To learn the text alone: `--set "
                 "data.shape=text`",
             )
-        roles = {find_role(cell, {}) for cell in set(cells)}
-        if column.lower() in _ROLE_COLUMNS and {"user", "assistant"} <= roles and None not in roles:
+        if column.lower() in ROLE_COLUMNS and are_roles(column, rows):
             raise DataError(
                 f"each row seems to be one message of a conversation: `{column}` says whose",
                 "Read one by one, answers would be learned without their questions.",

@@ -13,6 +13,7 @@ from burnish.data.labels.numbers import are_amounts, number_of
 from burnish.data.rows.known_kinds import IDS, RIGHT, advice
 from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.row import Row, quoted
+from burnish.data.rows.single_messages import single_message_advice
 from burnish.data.rows.typed import mapping
 from burnish.errors import DataError
 from burnish.system.shell import quoted as shell_quoted
@@ -205,7 +206,8 @@ def unknown_shape(
         )
     names = {str(name).lower(): str(name) for name in found}
     better = next((name for name in names if _BETTER.get(name) in names), None)
-    if advised := advice([row.values for row in rows[:_SAMPLE]], names):
+    sample = [row.values for row in rows[:_SAMPLE]]
+    if advised := single_message_advice(sample, file) or advice(sample, names):
         return DataError(f"`{file}` has no known shape: {what}", *advised)
     if better is not None:
         chosen, rejected = names[better], names[_BETTER[better]]
