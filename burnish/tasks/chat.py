@@ -8,7 +8,7 @@ from typing import Any
 from burnish.data.chat.calls import CallForm
 from burnish.data.chat.format import ChatFormat
 from burnish.data.chat.reading import AnswerReader
-from burnish.data.chat.thoughts import split_thought
+from burnish.data.chat.template import split_thought
 from burnish.data.rows.records import ChatRecord
 from burnish.recipe.schema import Recipe
 from burnish.tasks.defaults import NextTokenEncoder, NextTokenObjective, PerplexityScorer, PredictorDefaults

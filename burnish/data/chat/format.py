@@ -23,8 +23,16 @@ from burnish.data.chat.probe import (
     thought_at_end,
 )
 from burnish.data.chat.reading import AnswerReader
-from burnish.data.chat.template import ChatTemplate, Message, adapt, check_answer, contains
-from burnish.data.chat.thoughts import CLOSED, INSERTED, thought_and_words
+from burnish.data.chat.template import (
+    CLOSED,
+    INSERTED,
+    ChatTemplate,
+    Message,
+    adapt,
+    check_answer,
+    contains,
+    thought_and_words,
+)
 from burnish.data.rows.row import EncodedRow, Example, RowError
 from burnish.data.tokens.tokens import TokenRequests, Tokens, fit_answers, run_requests
 from burnish.errors import ModelError

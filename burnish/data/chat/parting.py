@@ -16,8 +16,7 @@ from burnish.data.chat.probe import (
     fill_empty_thought,
     thought_at_end,
 )
-from burnish.data.chat.template import ChatTemplate, Message, contains
-from burnish.data.chat.thoughts import THOUGHT_FIELDS, thought_and_words
+from burnish.data.chat.template import THOUGHT_FIELDS, ChatTemplate, Message, contains, thought_and_words
 from burnish.data.rows.row import RowError
 
 _SHOWN = 40

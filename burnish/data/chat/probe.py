@@ -9,8 +9,20 @@ from itertools import product
 from os.path import commonprefix
 from typing import Any
 
-from burnish.data.chat.template import ChatTemplate, Message, TemplateFeatures, adapt
-from burnish.data.chat.thoughts import BLOCKS, CLOSED, DROPPED, INSERTED, PARTS, TEXT, THOUGHT_FIELDS, split_thought
+from burnish.data.chat.template import (
+    BLOCKS,
+    CLOSED,
+    DROPPED,
+    INSERTED,
+    PARTS,
+    TEXT,
+    THOUGHT_FIELDS,
+    ChatTemplate,
+    Message,
+    TemplateFeatures,
+    adapt,
+    split_thought,
+)
 from burnish.data.rows.row import RowError
 from burnish.data.tokens.tokens import Tokens
 

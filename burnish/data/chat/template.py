@@ -7,22 +7,31 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import date
-from functools import lru_cache
 from typing import Any
 
-from jinja2 import TemplateError, TemplateSyntaxError, nodes
+from jinja2 import TemplateError
 
-from burnish.data.chat.own_template import named_templates, parsed, template_variables
-from burnish.data.chat.thoughts import Message, extract_thought, thought_and_words, with_thought
+from burnish.data.chat.own_template import TODAY, check_operators, dateless, named_templates, refused, thinking_options
 from burnish.data.rows.row import RowError
-from burnish.errors import ModelError
 from burnish.system.limits import LimitedMemory, TooSlow, limited_time
 from burnish.system.machine import memory_size
 from burnish.visible import parse_json
 
+Message = dict[str, Any]
 _SHOWN = 40
 """Characters of a text in an error."""
+_THOUGHT_BLOCK = re.compile(r"\s*<think>\s*(.*?)\s*</think>\s*", re.DOTALL)
+_START, _END = "<think>", "</think>"
+_BEFORE_A_QUOTED_TAG, _AFTER_A_QUOTED_TAG = " \t`'\"(", " \t`'\").,;:!?"
+"""Characters around a tag that an answer writes about, rather than ends its thought with."""
+
+THOUGHT_FIELDS = ("reasoning_content", "reasoning", "thinking", "tool_plan")
+"""Keys of a message under which templates read a thought."""
+PARTS, BLOCKS, TEXT = "parts", "blocks", "text"
+"""Other forms of a thought: a part of the content; a block of it; <think> tags at the beginning of the text."""
+INSERTED, CLOSED, DROPPED = "inserted", "closed", "dropped"
+"""The template leaves the thought out: it is put where the template opens or writes an empty one; it has no place,
+because the prompt ends with an empty thought; it has no place at all."""
 _SPECIAL = dict.fromkeys(("bos_token", "eos_token", "unk_token", "pad_token"), "")
 """What a template may write beside the messages, while the tokenizer is not loaded."""
 
@@ -33,8 +42,7 @@ class TemplateFeatures:
 
     system: bool = True
     thoughts: str = "reasoning_content"
-    """The form of a thought before an answer in words: one of `THOUGHT_FIELDS`, or of the other forms in
-    `chat/thoughts.py`."""
+    """The form of a thought before an answer in words: one of `THOUGHT_FIELDS`, or of the forms above."""
     call_thoughts: str = "reasoning_content"
     """The form of a thought before a call."""
     tools: bool = True
@@ -60,12 +68,12 @@ def adapt(
     adapted = [_plain(message) for message in messages]
     listed = [_nested(tool) for tool in tools] if tools else None
     forms = [features.call_thoughts if "tool_calls" in message else features.thoughts for message in adapted]
-    adapted = [extract_thought(message, form) for message, form in zip(adapted, forms, strict=True)]
+    adapted = [_extract_thought(message, form) for message, form in zip(adapted, forms, strict=True)]
     if features.calls:
         adapted = _name_calls(adapted, features)
-        adapted = [with_thought(message, form) for message, form in zip(adapted, forms, strict=True)]
+        adapted = [_with_thought(message, form) for message, form in zip(adapted, forms, strict=True)]
     else:
-        adapted = [with_thought(message, features.thoughts) for message in _calls_as_text(adapted)]
+        adapted = [_with_thought(message, features.thoughts) for message in _calls_as_text(adapted)]
     if listed and not features.tools:
         adapted = _tools_as_text(adapted, listed)
         listed = None
@@ -202,6 +210,80 @@ def _fold_system(adapted: list[Message]) -> list[Message]:
     return out
 
 
+def split_thought(content: str) -> tuple[str, str]:
+    """The thought at the start of an answer (empty if there is none), and the rest of the answer.
+
+    It is in <think> tags. Where the prompt opened them, an answer as it was generated has the closing one alone, and
+    all before it is the thought.
+    """
+    return _split_tagged(content) or _split_unopened(content) or ("", content)
+
+
+def _split_tagged(content: str) -> tuple[str, str] | None:
+    """Thought and answer where the thought is in both tags; None if there is none."""
+    found = _THOUGHT_BLOCK.match(content)
+    return (found[1], content[found.end() :]) if found else None
+
+
+def _split_unopened(content: str) -> tuple[str, str] | None:
+    """Thought and answer around a closing tag alone; None if there is none, or only one that is written about."""
+    before, tag, after = content.partition(_END)
+    if not tag or _START in before or not before.strip():
+        return None
+    is_quoted = before[-1] in _BEFORE_A_QUOTED_TAG or after[:1] in _AFTER_A_QUOTED_TAG
+    if is_quoted and not before.endswith("\n") and not after.startswith("\n\n"):
+        return None
+    return before.strip(), after.lstrip()
+
+
+def _extract_thought(message: Message, form: str) -> Message:
+    """Moves a thought from the text to `reasoning_content`, unless it is to stay in the text.
+
+    Empty tags are no thought: they are left out, since a template writes its own where an answer has none.
+    """
+    if message["role"] != "assistant":
+        return message
+    content, given = message["content"], message.get("reasoning_content")
+    thought, answer = split_thought(content)
+    if answer == content or (given and thought not in ("", given.strip())):
+        return message
+    if form == TEXT and not given and _split_tagged(content):
+        return message
+    found = given or thought
+    return {**message, **({"reasoning_content": found} if found else {}), "content": answer}
+
+
+def _with_thought(message: Message, form: str) -> Message:
+    """The message with its thought in this form."""
+    if message["role"] != "assistant" or form in ("reasoning_content", INSERTED, CLOSED):
+        return message
+    thought = message.get("reasoning_content")
+    bare = {key: value for key, value in message.items() if key != "reasoning_content"}
+    if form == BLOCKS:
+        # such a template takes either texts or blocks in all answers of a conversation
+        blocks = [("thoughts", thought), ("response", message["content"])]
+        return {**bare, "content": {"blocks": [{"type": name, "text": text} for name, text in blocks if text]}}
+    if not thought or form == DROPPED:
+        return bare
+    if form == PARTS:
+        words = [{"type": "text", "text": message["content"]}] if message["content"] else []
+        return {**bare, "content": [{"type": "thinking", "thinking": thought}, *words]}
+    if form == TEXT:
+        return {**bare, "content": f"<think>\n{thought}\n</think>\n\n{message['content']}"}
+    return {**bare, form: thought}
+
+
+def thought_and_words(message: Mapping[str, Any]) -> tuple[str, str]:
+    """The thought and the text of an adapted answer, whatever the form of its thought."""
+    content = message.get("content") or ""
+    if isinstance(content, str):
+        thought = next((message[key] for key in THOUGHT_FIELDS if message.get(key)), "")
+        return (thought, content) if thought else _split_tagged(content) or ("", content)
+    parts = content["blocks"] if isinstance(content, Mapping) else content
+    texts = {part["type"]: part.get("thinking") or part.get("text") or "" for part in parts}
+    return texts.get("thinking") or texts.get("thoughts") or "", texts.get("text") or texts.get("response") or ""
+
+
 def check_answer(body: str, answer: Message) -> None:
     """Checks that the text of an answer has all that the message says.
 
@@ -258,10 +340,6 @@ def _squeeze(text: str) -> str:
     return "".join(text.split())
 
 
-# A fixed date: a template that writes today's date would give different tokens on another day, and a resumed run would
-# give different bytes.
-_TODAY = date(2026, 1, 1)
-_ASKS_TODAY = re.compile(r"""strftime_now\(\s*(['"])(.*?)\1\s*\)""")
 SECONDS = 1.0
 """Of processor time, for one conversation."""
 BYTES = 256 << 20
@@ -286,9 +364,9 @@ def budget() -> Iterator[None]:
         with _MEMORY.limited(BYTES), limited_time(SECONDS):
             yield
     except TooSlow:
-        raise _refused(f"did not finish within {SECONDS:g} s") from None
+        raise refused(f"did not finish within {SECONDS:g} s") from None
     except MemoryError:
-        raise _refused(f"took more than {memory_size(BYTES)} of memory") from None
+        raise refused(f"took more than {memory_size(BYTES)} of memory") from None
 
 
 def check_length(text: str, messages: Sequence[Mapping[str, Any]]) -> None:
@@ -301,35 +379,7 @@ def check_length(text: str, messages: Sequence[Mapping[str, Any]]) -> None:
         return
     given = len(json.dumps(messages, ensure_ascii=False, default=str))
     if len(text) > _CHARACTERS + _TIMES * given:
-        raise _refused(f"wrote {len(text):,} characters for a conversation of {given:,}")
-
-
-def check_operators(source: str) -> None:
-    """Refuses a template with a power: one such operation may take hours, and cannot be interrupted.
-
-    Raises:
-        ModelError: it has one.
-    """
-    if _has_power(source):
-        raise _refused("uses the operator `**`, which could make it run for hours")
-
-
-@lru_cache(maxsize=64)
-def _has_power(source: str) -> bool:
-    if "**" not in source:  # which may also be in its text
-        return False
-    try:
-        return parsed(source).find(nodes.Pow) is not None
-    except (TemplateSyntaxError, RecursionError):  # it cannot be rendered either
-        return False
-
-
-def _refused(what: str) -> ModelError:
-    return ModelError(
-        f"the chat template {what}",
-        "A chat template is a program that comes with the model, and this one may be malicious.",
-        "Use another model, or write a template that you trust into `chat_template.jinja` in a copy of its folder",
-    )
+        raise refused(f"wrote {len(text):,} characters for a conversation of {given:,}")
 
 
 def try_template(source: str) -> None:
@@ -362,7 +412,7 @@ class ChatTemplate:
     @property
     def fixed_date(self) -> str | None:
         """The date written instead of today's, if the template uses today's date."""
-        return _TODAY.isoformat() if self._is_dated else None
+        return TODAY.isoformat() if self._is_dated else None
 
     def render(self, messages: Sequence[Message], tools: list[Message] | None, answer_next: bool) -> str:
         """The text of `messages`; with `answer_next`, including the prompt for the next answer.
@@ -392,10 +442,7 @@ class ChatTemplate:
 
     def thinking_options(self) -> str:
         """The option with which the user may turn thoughts on, for messages."""
-        read = template_variables(str(self._tokenizer.chat_template))
-        names = [name for name in read if "think" in name or "reason" in name] or ["enable_thinking"]
-        return f"`template.kwargs.{sorted(names)[0]}=true`"
+        return thinking_options(str(self._tokenizer.chat_template))
 
     def _dateless(self, tools: list[Message] | None) -> str:
-        source = self._tokenizer.get_chat_template(tools=tools)
-        return _ASKS_TODAY.sub(lambda asked: repr(_TODAY.strftime(asked[2])), source)
+        return dateless(self._tokenizer.get_chat_template(tools=tools))

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from burnish.data.chat.probe import message_keys
-from burnish.data.chat.template import TemplateFeatures, adapt, check_answer, contains
-from burnish.data.chat.thoughts import split_thought, thought_and_words
+from burnish.data.chat.template import TemplateFeatures, adapt, check_answer, contains, split_thought, thought_and_words
 from burnish.data.rows.row import RowError
 
 PLAIN = TemplateFeatures(system=False, thoughts="text", call_thoughts="text", tools=False, calls=False)

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from burnish.data.chat.probe import CALL_THOUGHT, THOUGHT, Closing, TemplateProbe, notes_on_keys, probe_template
-from burnish.data.chat.template import ChatTemplate, TemplateFeatures
-from burnish.data.chat.thoughts import BLOCKS, DROPPED, INSERTED, TEXT
+from burnish.data.chat.template import BLOCKS, DROPPED, INSERTED, TEXT, ChatTemplate, TemplateFeatures
 from burnish.data.tokens.tokens import Tokens
 from tests.unit.data.tiny_tokenizers import byte_level
 
