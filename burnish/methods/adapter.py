@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import torch
 
 from burnish.errors import ModelError, RecipeError, reason_of
+from burnish.methods.embedding_copies import check_copies, copies_of_embeddings
 from burnish.methods.method import Load, MethodDefaults
 from burnish.models.blocks import is_ending
 from burnish.models.device import PRECISIONS, arithmetic
@@ -251,7 +252,7 @@ class AdapterMethod(MethodDefaults, ABC):
                 "Put back the base model that it was trained on, or train again",
             ) from error
         found = peft.get_peft_model_state_dict(tuned, adapter_name=name, save_embedding_layers=False)
-        _check_tensors(result, set(saved), set(found))
+        _check_tensors(result, saved.keys() - copies_of_embeddings(tuned, saved, found), set(found))
         tuned = self.opened(tuned)
         reason = self.unmoved(tuned)
         if reason:
@@ -280,7 +281,9 @@ class AdapterMethod(MethodDefaults, ABC):
 
         check_adapter_files(result)
         saved, own = load_file(str(result / "adapter_model.safetensors")), self.weights_of(network)
-        _check_tensors(result, set(saved), set(own))
+        copies = copies_of_embeddings(network, saved, own)
+        check_copies(result, network, saved, sorted(copies))
+        _check_tensors(result, saved.keys() - copies, set(own))
         for name, tensor in own.items():
             if saved[name].shape != tensor.shape:
                 raise ModelError(
