@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.errors import ModelError, reason_of
-from burnish.models.weight_files import PICKLES, check_weight_files, weight_files
+from burnish.models.weight_files import PICKLES, check_weight_files, refuse_pointers, weight_files
 from burnish.recipe.schema import BUNDLED_MODELS, ModelSection
 from burnish.system.machine import expanded, is_special
 from burnish.system.shell import quoted
@@ -221,6 +221,7 @@ def _checked(location: ModelLocation, section: ModelSection) -> ModelLocation:
     """Checks that a folder can and may be loaded, before anything heavy is imported."""
     folder, name = location.folder, location.name
     refuse_special(location)
+    refuse_pointers(name, folder)
     if not (folder / "config.json").is_file():
         raise ModelError(
             f"the folder `{folder}` is not a base model",

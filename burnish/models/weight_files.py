@@ -12,6 +12,7 @@ from typing import Any
 
 from burnish.errors import ModelError
 from burnish.system.shell import quoted
+from burnish.system.stand_ins import POINTS, how_to_pull, is_pointer
 from burnish.visible import parse_json
 
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
@@ -19,6 +20,7 @@ _INDEX = ".index.json"
 _SAFE = ("model.safetensors", f"model.safetensors{_INDEX}")
 _PICKLED = ("pytorch_model.bin", f"pytorch_model.bin{_INDEX}")
 _ADAPTER = "adapter_model.safetensors"
+_OF_MODELS = (".safetensors", ".json", ".model", ".txt", ".jinja", ".bin", ".pt", ".gguf")
 _LARGEST_HEADER = 100_000_000
 """In bytes; the limit of the safetensors library."""
 
@@ -54,6 +56,23 @@ def check_weight_files(name: str, folder: Path, allow_pickle: bool) -> None:
             )
 
 
+def refuse_pointers(name: str, folder: Path) -> None:
+    """Raises ModelError for a folder in which a file is only a pointer of Git LFS.
+
+    Args:
+        name: of the model or adapter, as the user knows it.
+        folder: with its files.
+    """
+    files = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in _OF_MODELS)
+    if pointers := [path.name for path in files if is_pointer(path)]:
+        more = f" and {len(pointers) - 1} more" if len(pointers) > 1 else ""
+        raise ModelError(
+            f"`{pointers[0]}`{more} of the model `{name}` {'were' if more else 'was'} not downloaded",
+            POINTS,
+            how_to_pull(folder / pointers[0]),
+        )
+
+
 def _check_header(name: str, path: Path) -> None:
     """Refuses a file that safetensors would refuse only after all of it was hashed."""
     if not path.is_file():
@@ -77,6 +96,7 @@ def check_adapter_files(folder: Path) -> None:
     Raises:
         ModelError: there is no `adapter_model.safetensors` in it.
     """
+    refuse_pointers(str(folder), folder)
     if not (folder / _ADAPTER).is_file():
         pickles = sorted(file.name for pattern in PICKLES for file in folder.glob(pattern))
         raise ModelError(

@@ -399,6 +399,13 @@ def find_role(name: str, roles: Mapping[str, str]) -> str | None:
     return known
 
 
+def ends_with_answer(turns: Any, roles: Mapping[str, str] = NO_ROLES) -> bool:
+    """Whether the last of some messages is the assistant's."""
+    last = turns[-1] if isinstance(turns, (list, tuple)) and turns else None
+    message = by_role(last)[-1] if isinstance(last, dict) else None
+    return message is not None and find_role(str(role_name(message)), roles) in ("assistant", "function_call")
+
+
 def are_turns(value: Any) -> bool:
     """Whether a value is a list of texts that are said in turn, or of pairs of these."""
     return len(_texts(value)) > 1

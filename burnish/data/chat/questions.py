@@ -5,14 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from burnish.data.chat.messages import LEARNED, MEASURED, THOUGHT, USED, find_role, messages_in, role_name
+from burnish.data.chat.messages import (
+    CONTENTS,
+    LEARNED,
+    MEASURED,
+    THOUGHT,
+    USED,
+    ends_with_answer,
+    find_role,
+    messages_in,
+    role_name,
+)
 from burnish.data.chat.rows import are_tools
 from burnish.data.rows.choices import are_letters, choice_columns
-from burnish.data.rows.patterns import BY_NAME
+from burnish.data.rows.mapping import WRITTEN
+from burnish.data.rows.patterns import BY_NAME, LABEL
 from burnish.data.rows.printed import as_object
 from burnish.data.rows.row import quoted, words_of
 from burnish.data.rows.typed import mapping
 from burnish.errors import DataError
+from burnish.system.shell import quoted as shell_quoted
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -153,6 +165,43 @@ def ask_about_tools(rows: Rows, columns: Iterable[str], shape: str) -> None:
                 "Without them a prompt would lack the tools that its answers call.",
                 f"To have them in the prompts: {mapping(tools=column)}. To leave them out: `--set data.shape={shape}`",
             )
+
+
+def ask_about_answers(rows: Rows, columns: Iterable[str], talks: str, shape: str, roles: Mapping[str, str]) -> None:
+    """Raises DataError where most conversations end with a question, and a column beside them seems to have its answer.
+
+    Args:
+        rows: values by column.
+        columns: those that are not used.
+        talks: the column with the conversations.
+        shape: name of the shape, for the command that reads the conversations alone.
+        roles: the user's names of roles.
+    """
+    said = [as_object(values.get(talks)) for values in rows[:_SAMPLE]]
+    open_ended = [turns for turns in said if isinstance(turns, list) and turns and not ends_with_answer(turns, roles)]
+    if 2 * len(open_ended) <= len(said):
+        return
+    names = {name.lower(): name for name in columns}
+    every = [one for turns in said for one in messages_in(turns)]
+    has_answers = any(find_role(str(role_name(one)), roles) == "assistant" for one in every)
+    alone = f". To learn the answers in the conversations alone: `--set data.shape={shape}`" if has_answers else ""
+    for name in (names[known] for known in WRITTEN if known in names):
+        if any(isinstance(values.get(name), (str, list, dict)) and values.get(name) for values in rows[:_SAMPLE]):
+            raise DataError(
+                f"the conversations in `{talks}` end with a question, and `{name}` seems to have its answer",
+                f"Without it, {len(open_ended):,} of the first {len(said):,} rows have nothing to learn at their end.",
+                f"To learn it: {mapping(prompt=talks, completion=name)}{alone}",
+            )
+
+    label = next((names[known] for known in LABEL if known in names), None)
+    key = next((key for key in CONTENTS if every and isinstance(every[0].get(key), str)), None)
+    if label is not None and key is not None and not has_answers:
+        text = f"{{text: .{talks}[-1].{key}, label: .{label}}}"
+        raise DataError(
+            f"no conversation in `{talks}` has an answer, and `{label}` seems to be a label of each",
+            "A conversation without an answer has nothing to learn.",
+            f"To learn `{label}` from the last message: `jq -c {shell_quoted(text)} IN.jsonl > OUT.jsonl`",
+        )
 
 
 def ask_about_earlier(rows: Rows, columns: Iterable[str], shape: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from burnish.data.files.json_groups import TEXT_KEYS, Grouping, grouping
 from burnish.data.files.json_layouts import HITS, NUMBER, row_of
 from burnish.data.files.lines import byte_lines, describe_decode_error, describe_encoding
+from burnish.data.files.opening import without_compression
 from burnish.data.files.unnamed import Unnamed, unnamed
 from burnish.data.rows.row import Rejected, Row, note_on
 from burnish.errors import DataError
@@ -103,6 +104,8 @@ def json_lines(path: Path, count: int) -> Iterator[JsonLines]:
                 f"Write each into one line: `jq -c . {shell_quoted(str(path))} > OUT.jsonl`",
             )
         lines = [line for _, line in block]
+        if first == 1:
+            _refuse_lists(path, lines)
         if first == 1 and (form := form_of(lines)) is not None:
             remarks.append(form.remark)
             if form.has_header:
@@ -110,6 +113,29 @@ def json_lines(path: Path, count: int) -> Iterator[JsonLines]:
         if first == 1 and (groups := _groups_of(lines)) is not None:
             remarks.append(groups.remark(str(path)))
         yield JsonLines(str(path), first, lines, note_on(path.name, remarks), form, groups)
+
+
+def _refuse_lists(path: Path, lines: Sequence[bytes]) -> None:
+    """Raises DataError where the first line is a list of objects, each of which is a row."""
+    first = next((line for line in lines if not line.isspace()), b"")
+    if not first.lstrip().startswith(b"[") or b"{" not in first[:_LIST_BYTES]:
+        return
+    value = _value_of(first)
+    if isinstance(value, list) and value and all(isinstance(one, dict) for one in value) and row_of(value) is None:
+        is_one = sum(not line.isspace() for line in lines) == 1
+        bare = without_compression(path.name)
+        renamed = shell_quoted(str(path.with_name(f"{Path(bare).stem}.json{path.name[len(bare) :]}")))
+        raise DataError(
+            f"`{path}` has a list of {len(value):,} objects in its first line",
+            "A .jsonl file has one object per line.",
+            f"Rename it to end in .json: `mv {shell_quoted(str(path))} {renamed}`"
+            if is_one
+            else f"Write each into a line of its own: `jq -c '.[]' {shell_quoted(str(path))} > OUT.jsonl`",
+        )
+
+
+_LIST_BYTES = 16
+"""Within which the first object of a list begins."""
 
 
 def form_of(lines: Sequence[bytes]) -> Unnamed | None:

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, cast
 
 from burnish.errors import DataError
 from burnish.system.shell import quoted
+from burnish.system.stand_ins import POINTS, how_to_pull, is_page, is_pointer
 
 _BUFFER_BYTES = 1 << 17
 _XZ_BYTES = 256 << 20
@@ -111,6 +112,7 @@ def open_binary(path: Path) -> Iterator[BinaryIO]:
     """
     called, opener = COMPRESSED.get(path.suffix.lower(), ("", None))
     try:
+        _refuse_stand_in(path)
         if opener is None:
             with path.open("rb") as file:
                 yield file
@@ -125,6 +127,28 @@ def open_binary(path: Path) -> Iterator[BinaryIO]:
             raise _not_complete(path, called, error) from error
         reason = error.strerror or str(error)
         raise DataError(f"`{path}` cannot be read", reason, "Check the file's name and permissions") from error
+
+
+_PROSE = (".txt", ".md")
+"""Suffixes of files whose text may be that of a page."""
+
+
+def _refuse_stand_in(path: Path) -> None:
+    """Raises DataError for a file that holds something else in place of data. Raises OSError where it cannot be read.
+
+    Only regular files are read here: what is read of a pipe is gone.
+    """
+    if not path.is_file():
+        return
+    if is_pointer(path):
+        raise DataError(f"`{path}` does not hold the data itself", POINTS, how_to_pull(path))
+    if Path(without_compression(path.name.lower())).suffix not in _PROSE and is_page(path):
+        raise DataError(
+            f"`{path}` is a page of a website, not data",
+            "It begins as HTML does: a page was saved in place of the file, such as one that asks to sign in.",
+            "Download the file itself; on the hub and GitHub, its own address has `/resolve/` or `/raw/` in place of "
+            "`/blob/`",
+        )
 
 
 def _not_complete(path: Path, called: str, error: Exception) -> DataError:

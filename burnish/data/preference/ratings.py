@@ -9,25 +9,19 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Any
 
-from burnish.data.chat.accepted import settle_answers, settle_questions
-from burnish.data.chat.marks import mark_readings
-from burnish.data.chat.messages import THOUGHT, USED, WEIGHTS
+from burnish.data.chat.messages import USED, as_messages, ends_with_answer
 from burnish.data.chat.questions import (
     answers_in,
-    ask_about_choices,
-    ask_about_earlier,
-    ask_about_marks,
-    ask_about_thoughts,
-    ask_about_tools,
 )
 from burnish.data.labels.missing import spelled
 from burnish.data.labels.numbers import number_of
-from burnish.data.preference.worse import ask_about_worse, refuse_several
+from burnish.data.preference.worse import refuse_several
 from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.patterns import ANSWER, BY_NAME, PROMPT
+from burnish.data.rows.printed import as_list
 from burnish.data.rows.records import RatedRecord
 from burnish.data.rows.row import RowError, pick, quoted, words_of
-from burnish.data.rows.settled import Asked, Choice, Reading, Settled
+from burnish.data.rows.settled import Asked, Choice, Settled
 from burnish.data.rows.typed import mapping, settings
 from burnish.errors import DataError
 from burnish.recipe.schema import AUTO
@@ -115,6 +109,8 @@ def settle_rating(pattern: Pattern, rows: Sequence[Values], asked: Asked) -> Set
         DataError: it is a scale, or words whose meaning is not known, and nothing says which of them are good.
     """
     name = next((name for name in pattern.required[-1] if any(name in values for values in rows)), "")
+    if len(pattern.required) == 2 and not _are_answered(rows, pattern, asked.roles):
+        return None
     narrow = replace(pattern, required=(*pattern.required[:-1], (name,)))
     counts = Counter(text.lower() for values in rows if (text := spelled(values.get(name))))
     if asked.annotation.good_from is not None:
@@ -143,6 +139,12 @@ def settle_rating(pattern: Pattern, rows: Sequence[Values], asked: Asked) -> Set
     if len(counts) == 1 or (not is_scale and len(counts) > _MOST_WORDS):
         return None
     raise _question(name, _unrated(pattern, rows), scale if is_scale else [], sorted(counts))
+
+
+def _are_answered(rows: Sequence[Values], pattern: Pattern, roles: Mapping[str, str]) -> bool:
+    """Whether some conversation ends with an answer, which can be rated."""
+    cells = (as_list(pick(values, pattern.required[0])[1]) for values in rows)
+    return any(ends_with_answer(as_messages(cell, roles), roles) for cell in cells)
 
 
 def _note(name: str, counts: Counter[str], good: AbstractSet[str], bad: AbstractSet[str], unrated: str) -> str:
@@ -201,81 +203,7 @@ _GRADES = {
 _HIGHEST = ("excellent", "best", "great", "high", "satisfied", "satisfactory", "acceptable", "good")
 
 
-@dataclass(frozen=True, slots=True)
-class LearnedReading:
-    """Leaves out the rows that are not to be learned, by a column such as `weight` or `train`."""
-
-    column: str
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The one that says so."""
-        return (self.column,)
-
-    def prepare(self, values: Values) -> Values:
-        """The same row. Raises RowError where it is not to be learned."""
-        if spelled(values.get(self.column)).lower() in _NOT_LEARNED:
-            raise RowError(f"`{self.column}` is {spelled(values[self.column])}: the row is not to be learned")
-        return values
-
-    def describe(self, rows: Sequence[Values]) -> str:
-        """How many rows are left out, as a sentence; empty if none is."""
-        number = sum(spelled(values.get(self.column)).lower() in _NOT_LEARNED for values in rows)
-        return (
-            f"`{self.column}` says which rows are learned: {number:,} of {len(rows):,} are not, and are left out. To "
-            "learn all alike, rename the column."
-            if number
-            else ""
-        )
-
-
-_NOT_LEARNED, _IS_LEARNED = {"0", "false"}, {"1", "true"}
-
-
-def settle_conversation(pattern: Pattern, rows: Sequence[Values], asked: Asked) -> Settled:
-    """Conversations and questions with answers, all of them learned, but for rows whose own weight is 0.
-
-    Raises:
-        DataError: a column that is not used seems to rate the answers, or a key inside messages to say which of them
-            are learned, and nothing says that it is to be ignored.
-    """
-    used = pattern.reads({key for values in rows[:1] for key in values})
-    others = [name for name in rows[0] if name not in used]
-    weights = tuple(LearnedReading(name) for name in others if name in WEIGHTS and _says_what_is_learned(name, rows))
-    marks = () if pattern.answers else mark_readings(rows, others, pattern, asked)
-    others = [name for name in others if name not in {reading.column for reading in marks}]
-    readings: tuple[Reading, ...] = (*weights, *marks)
-    notes = [note for reading in (*weights, *marks) if (note := reading.describe(rows))]
-    if thought := next((name for name in THOUGHT if name in used), None):
-        notes.append(f"`{thought}` is taken as the thought before each answer. To leave it out, remove the column.")
-    column = pick(rows[0], pattern.answers[0])[0] if pattern.answers else ""
-    if pattern.answers:
-        firsts, said = settle_answers(column, asked.columns.get(column, column), rows)
-        asking, of_questions = settle_questions(pick(rows[0], pattern.required[0])[0], rows)
-        readings, notes = (*readings, *firsts, *asking), [*notes, *said, *of_questions]
-    if asked.shape == AUTO:
-        ask_about_marks(rows, pattern.names, pattern.name)
-        ask_about_thoughts(rows, pattern.names, others, pattern.name)
-        ask_about_choices(rows, others, pattern.name, column)
-        if "history" in pattern.names and "history" not in asked.columns:
-            ask_about_earlier(rows, others, pattern.name)
-        if "tools" in pattern.names and "tools" not in asked.columns:
-            ask_about_tools(rows, others, pattern.name)
-    ask_about_worse(pattern, rows, others, used, asked)
-    if asked.is_free:
-        for name in others:
-            if name not in WEIGHTS:
-                _ask_about_rating(pattern, name, Counter(text.lower() for text in _texts(rows, name)), used)
-        _ask_about_rated_messages(pattern, rows)
-    return Settled(pattern, readings, tuple(notes))
-
-
-def _says_what_is_learned(name: str, rows: Sequence[Values]) -> bool:
-    found = {text.lower() for text in _texts(rows, name)}
-    return bool(found) and found <= _NOT_LEARNED | _IS_LEARNED
-
-
-def _texts(rows: Sequence[Values], name: str) -> list[str]:
+def texts_of(rows: Sequence[Values], name: str) -> list[str]:
     return [text for values in rows if (text := spelled(values.get(name)))]
 
 
@@ -289,7 +217,7 @@ def _unmapped(pattern: Pattern, rating: str, used: AbstractSet[str]) -> dict[str
     return {**columns, "label": rating}
 
 
-def _ask_about_rating(pattern: Pattern, name: str, counts: Counter[str], used: AbstractSet[str]) -> None:
+def ask_about_rating(pattern: Pattern, name: str, counts: Counter[str], used: AbstractSet[str]) -> None:
     """Raises DataError where an unknown column seems to rate the answers."""
     rated = counts.keys() - _NEITHER
     is_named_so = not _STEMS.isdisjoint(re.split(r"[^a-z]+", str(name).lower()))
@@ -315,7 +243,7 @@ def _ask_about_rating(pattern: Pattern, name: str, counts: Counter[str], used: A
     )
 
 
-def _ask_about_rated_messages(pattern: Pattern, rows: Sequence[Values]) -> None:
+def ask_about_rated_messages(pattern: Pattern, rows: Sequence[Values]) -> None:
     """Raises DataError where a key inside the assistant's messages seems to rate the answers."""
     found: dict[str, Counter[str]] = {}
     for message in answers_in(rows, pattern.names):

@@ -8,6 +8,7 @@ from typing import Any
 
 from burnish.data.chat.messages import find_role
 from burnish.data.rows.choices import are_letters, choice_columns
+from burnish.data.rows.printed import as_object
 from burnish.data.rows.row import quoted
 from burnish.data.rows.typed import mapping
 
@@ -45,6 +46,22 @@ def advice(sample: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> tup
             f"`{translated}` has one text in each of several languages: {quoted(first[translated])}.",
             f"Write the text to translate in a column `source` and its translation in `target`: `jq -c "
             f"'{{source: .{translated}.{one}, target: .{translated}.{other}}}' IN.jsonl > OUT.jsonl`",
+        )
+    if calls := next((name for name, cell in first.items() if _are_calls(cell)), None):
+        asked = next((names[name] for name in _ASKED if name in names), "query")
+        answer = f'{{role: "assistant", tool_calls: (.{calls} | if type == "string" then fromjson else . end)}}'
+        form = f'{{messages: [{{role: "user", content: .{asked}}}, {answer}], tools}}'
+        return (
+            f"`{calls}` seems to hold calls of tools. As an answer in words they would be learned in another form than "
+            "that of the chat template.",
+            f"Write them into messages: `jq -c '{form}' IN.jsonl > OUT.jsonl`",
+        )
+    inner = next((name for name, cell in first.items() if _are_instances(cell)), None)
+    if inner is not None and "instruction" in names:
+        form = f". as $row | .{inner}[] | {{instruction: $row.{names['instruction']}, input, output}}"
+        return (
+            f"`{inner}` seems to hold several inputs, each with its output.",
+            f"Write a row for each: `jq -c '{form}' IN.jsonl > OUT.jsonl`",
         )
     if isinstance(first.get("mapping"), Mapping):
         return (
@@ -113,6 +130,22 @@ def _is_dialogue(name: str, cell: Any) -> bool:
         return {"user", "assistant"} <= speakers_in(cell)
     is_list = isinstance(cell, list) and len(cell) > 1 and all(isinstance(text, str) for text in cell)
     return is_list and name.lower() in _TURNS
+
+
+def _are_calls(cell: Any) -> bool:
+    """Whether a cell is a list of calls of tools, each with a name and arguments."""
+    found = as_object(cell)
+    return (
+        isinstance(found, list)
+        and bool(found)
+        and all(isinstance(one, Mapping) and isinstance(one.get("name"), str) and "arguments" in one for one in found)
+    )
+
+
+def _are_instances(cell: Any) -> bool:
+    """Whether a cell is a list of inputs with their outputs."""
+    is_list = isinstance(cell, list) and bool(cell)
+    return is_list and all(isinstance(one, Mapping) and {"input", "output"} <= one.keys() for one in cell)
 
 
 def _is_translated(cell: Any) -> bool:

@@ -6,15 +6,17 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from burnish.data.chat.messages import by_role
+from burnish.data.chat.messages import by_role, ends_with_answer
 from burnish.data.labels.cells import are_marked, as_flag
 from burnish.data.labels.missing import spelled
 from burnish.data.labels.numbers import are_amounts, number_of
 from burnish.data.rows.known_kinds import IDS, RIGHT, advice
 from burnish.data.rows.pattern import Pattern
-from burnish.data.rows.row import Row, quoted
+from burnish.data.rows.printed import as_list
+from burnish.data.rows.row import Row, quoted, words_of
 from burnish.data.rows.single_messages import single_message_advice
 from burnish.data.rows.typed import mapping
+from burnish.data.tags.listed import is_scheme_tag, words_in
 from burnish.errors import DataError
 from burnish.system.shell import quoted as shell_quoted
 
@@ -26,6 +28,13 @@ _FEWEST_ROWS = 10
 """Of fewer rows it does not show which columns hold classes."""
 _MOST_CLASSES, _ROWS_PER_CLASS, _LONGEST_CLASS = 30, 3, 40
 _SPEAKERS = {"role", "from", "speaker", "author", "sender"}
+_WORDS = {"word", "words", "token", "tokens", "sentence", "text"}
+"""Words in the name of a column that has the words of a sentence."""
+_ORIGIN = {
+    "path", "repo", "repository", "license", "lang", "language", "size", "ext", "extension", "hash", "sha", "version",
+    "timestamp", "domain", "dump", "author", "commit",
+}  # fmt: skip
+"""Words in the name of a column that says where a row is from."""
 _STARTS = {"answer_start", "start"}
 _LABELS = {"label", "labels", "score", "class", "target", "similarity", "category", "gold_label", "is_duplicate"}
 WRITTEN = (
@@ -60,8 +69,11 @@ def map_example(rows: Sequence[Row]) -> str:
     first = {str(name): value for name, value in sample[0].items()}
     texts = [name for name, value in first.items() if isinstance(value, str) and " " in value.strip()]
     texts = [name for name in texts if not IDS.fullmatch(name)] or texts
-    if special := _nested_example(first):
+    if special := _tagged_example(sample) or _nested_example(first):
         return special
+    texts = [name for name in texts if not _says_where_from(name)] or texts
+    if len(texts) > 1 and any("html" in words_of(name) for name in texts):
+        texts = [name for name in texts if "html" not in words_of(name)]  # the same text with its marks
     flags = [
         name for name in first if not IDS.fullmatch(name) and (_are_flags(name, sample) or are_marked((name,), sample))
     ]
@@ -74,10 +86,11 @@ def map_example(rows: Sequence[Row]) -> str:
         if texts and (labels or scores):
             return _annotated_example(texts, labels, scores)
         texts += [name for name, value in first.items() if isinstance(value, str) and name not in (*texts, *labels)]
-        texts = [name for name in texts if not IDS.fullmatch(name)]
+        texts = [name for name in texts if not _says_where_from(name)]
         if len(texts) == 1 and not any(isinstance(value, (list, dict)) for value in first.values()):
             return mapping(text=texts[0])
     texts += [name for name, value in first.items() if isinstance(value, str) and name not in texts]
+    texts = [name for name in texts if "html" not in words_of(name)] or texts
     if any(not IDS.fullmatch(name) for name in texts):
         texts = [name for name in texts if not IDS.fullmatch(name)]
     elif len(texts) > 1:
@@ -88,7 +101,31 @@ def map_example(rows: Sequence[Row]) -> str:
         return mapping(prompt=texts[0], completion=written)
     if written in texts and len(texts) > 1:
         return mapping(prompt=next(name for name in texts if name != written), completion=written)
+    if len(texts) > 1 and _is_last_question(texts[1]):
+        return mapping(prompt=texts[1], completion="COLUMN")
     return mapping(prompt=texts[0], completion=texts[1]) if len(texts) > 1 else MAP_EXAMPLE
+
+
+def _tagged_example(sample: Sequence[Mapping[str, Any]]) -> str:
+    """What to type where a column has a tag of a scheme for each word of another; empty where none has."""
+    lists = {name: [words_in(as_list(values.get(name))) for values in sample] for name in sample[0]}
+    tags = next((name for name, cells in lists.items() if any(cells) and all(map(_are_tags, cells))), None)
+    if tags is None:
+        return ""
+    lengths = [len(cell) for cell in lists[tags]]
+    even = [name for name in lists if name != tags and [len(cell) for cell in lists[name]] == lengths]
+    even = [name for name in even if not all(cell and str(cell[-1]).isdecimal() for cell in lists[name])]
+    words = min(even, key=lambda name: _WORDS.isdisjoint(words_of(name)), default=None)
+    return mapping(tokens=words, tags=tags) if words is not None else ""
+
+
+def _are_tags(cells: Sequence[Any]) -> bool:
+    return all(map(is_scheme_tag, cells))
+
+
+def _says_where_from(name: str) -> bool:
+    """Whether the name of a column says where a row is from."""
+    return not _ORIGIN.isdisjoint(words_of(name)) or IDS.fullmatch(name) is not None
 
 
 def _nested_example(first: Mapping[str, Any]) -> str:
@@ -97,9 +134,12 @@ def _nested_example(first: Mapping[str, Any]) -> str:
     answer = next(
         (name for known in WRITTEN for name in first if name.lower() == known and _is_text(first[name])), None
     )
-    if talks is not None and answer is not None:
-        asked = next((name for name in first if name not in (talks, answer) and _is_last_question(name)), "COLUMN")
-        return mapping(prompt=asked, completion=answer)
+    others = [name for name in first if name not in (talks, answer)]
+    is_prompt = talks is not None and _is_last_question(talks) and not ends_with_answer(first[talks])
+    if talks is not None and (answer is not None or is_prompt):
+        usual = "COLUMN" if ends_with_answer(first[talks]) else talks
+        asked = next(filter(_is_last_question, others), usual)
+        return mapping(prompt=asked, completion=answer or "COLUMN")
     if talks is not None:
         return mapping(messages=talks)
     texts = [name for name, value in first.items() if isinstance(value, str) and not IDS.fullmatch(name)]

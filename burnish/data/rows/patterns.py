@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from burnish.data.chat.messages import THOUGHT, are_turns, find_role, role_name
+from burnish.data.chat.messages import THOUGHT, are_turns, ends_with_answer
 from burnish.data.rows.mapping import WRITTEN
 from burnish.data.rows.pairs import RESULT, SOURCE, is_text_pair
 from burnish.data.rows.pattern import Pattern
@@ -78,9 +78,7 @@ def has_places(values: Mapping[str, Any]) -> bool:
 def is_answered_pair(values: Mapping[str, Any]) -> bool:
     """Whether a conversation ends with an answer, and a worse one, in words or messages, is beside it."""
     turns, worse = as_list(pick(values, TURNS)[1]), pick(values, WORSE)[1]
-    last = turns[-1] if isinstance(turns, list) and turns else None
-    is_answered = isinstance(last, dict) and find_role(str(role_name(last)), {}) == "assistant"
-    return is_answered and isinstance(worse, (str, dict, list)) and bool(worse)
+    return ends_with_answer(turns) and isinstance(worse, (str, dict, list)) and bool(worse)
 
 
 def is_dialogue(values: Mapping[str, Any]) -> bool:
@@ -128,9 +126,8 @@ _PAIR, _INPUT_PAIR = f"{_PREFERENCES}:pair_record", f"{_PREFERENCES}:input_pair_
 _DIALOGUES, _RATED = f"{_PREFERENCES}:dialogues_record", f"{_PREFERENCES}:rated_record"
 _LABELLED, _SCORED = (f"burnish.data.labels.rows:{name}_record" for name in ("labelled", "scored"))
 _SETTLE_LABELS, _SETTLE_TEXT = "burnish.data.labels.settling:settle_labels", "burnish.data.labels.texts:settle_text"
-_SETTLE_RATING, _SETTLE_PAIR, _CHAT = (
-    f"burnish.data.preference.ratings:settle_{name}" for name in ("rating", "pair", "conversation")
-)
+_SETTLE_RATING, _SETTLE_PAIR = (f"burnish.data.preference.ratings:settle_{name}" for name in ("rating", "pair"))
+_CHAT = "burnish.data.preference.conversations:settle_conversation"
 _TAGGED, _PLAIN = "burnish.data.tags.words:tagged_record", "burnish.data.tokens.text:text_record"
 _ENTITY_ROWS, _PAIR_NOTES = "burnish.data.tags.entities", "burnish.data.rows.pairs:pair_notes"
 _SPAN_TOO, _SPAN_NOTES = (("id",), ("is_impossible",)), "burnish.data.spans.rows:span_notes"

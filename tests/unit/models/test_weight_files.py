@@ -264,3 +264,21 @@ def test_a_header_larger_than_safetensors_reads_is_refused_before_the_file_is_ha
     with pytest.raises(ModelError) as caught:
         locate_model(ModelSection(name=str(model)))
     check_message(caught.value, {str(tmp_path): "FOLDER", str(model): "MODEL"})
+
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4665a5ea423c2713\nsize 132735\n"
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "tokenizer.json", "config.json"])
+def test_a_pointer_of_git_lfs_in_place_of_a_file_is_named(model: Path, file: str) -> None:
+    (model / file).write_text(POINTER, encoding="utf-8")
+    with pytest.raises(ModelError, match=f"`{file}` of the model .* was not downloaded") as caught:
+        locate_model(ModelSection(name=str(model)))
+    assert "Git LFS" in caught.value.why
+    assert f"git -C {model} lfs pull" in caught.value.fix
+
+
+def test_a_pointer_in_place_of_an_adapter_is_named(tmp_path: Path) -> None:
+    (tmp_path / "adapter_model.safetensors").write_text(POINTER, encoding="utf-8")
+    with pytest.raises(ModelError, match="was not downloaded"):
+        check_adapter_files(tmp_path)

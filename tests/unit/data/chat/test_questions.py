@@ -150,3 +150,24 @@ def test_a_prompt_and_an_answer_may_be_parts_of_messages() -> None:
 def test_an_answer_in_json_stays_one() -> None:
     record = first_record({"messages": [ASK, {"role": "assistant", "content": {"type": "key", "place": "table"}}]})
     assert record.messages[-1]["content"] == '{"type": "key", "place": "table"}'
+
+
+@pytest.mark.parametrize("name", ["completion", "response", "answer"])
+def test_conversations_that_end_with_a_question_have_their_answer_in_a_column(name: str) -> None:
+    values = {"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "a?"}], name: "b"}
+    row = Row(values, "f.jsonl", 1)
+    with pytest.raises(DataError, match=f"`{name}` seems to have its answer") as caught:
+        detect_shape([row], {})
+    assert f"--set data.columns.prompt=messages --set data.columns.completion={name}" in caught.value.fix
+    assert "data.shape" not in caught.value.fix
+    record = detect_shape([row], {"prompt": "messages", "completion": name}).to_record(row)
+    assert record.answer() == "b"
+
+
+def test_whether_was_thought_is_no_thought() -> None:
+    rows = [Row({"prompt": "a", "completion": "b", "reasoning": mode}, "f.jsonl", 1) for mode in ("on", "off")]
+    shape = detect_shape(rows, {})
+    record = shape.to_record(rows[0])
+    assert isinstance(record, ChatRecord)
+    assert record.messages[1] == {"role": "assistant", "content": "b"}
+    assert "only says whether" in shape.notes[0]

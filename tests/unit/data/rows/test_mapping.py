@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
+import shutil
+import subprocess
 from typing import Any
 
 import pytest
@@ -160,3 +163,53 @@ def test_rows_of_a_known_kind_are_told_what_is_missing(values: dict[str, Any], w
         detect_shape(rows_of(**{name: [value] * 3 for name, value in values.items()}), {})
     assert why in caught.value.why
     assert "COLUMN" not in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("columns", "command"),
+    [
+        ({"Sentence #": [f"Sentence: {n}" for n in range(N)], "Sentence": ["Anna sings"] * N,
+          "POS": ["['NNP', 'VBZ']"] * N, "Tag": ["['B-per', 'O']"] * N}, {"tokens": "Sentence", "tags": "Tag"}),
+        ({"satz": [["Anna", "sings"]] * N, "marken": [["B-per", "O"]] * N}, {"tokens": "satz", "tags": "marken"}),
+        ({"content": texts("door"), "repo_name": [f"o/r{n}" for n in range(N)], "path": [f"a/{n}.py" for n in range(N)],
+          "license": ["mit"] * N, "size": list(range(N))}, {"text": "content"}),
+        ({"Resume_str": texts("door"), "Resume_html": texts("roof"), "Category": MOODS * 8},
+         {"text": "Resume_str", "label": "Category"}),
+        ({"passage": texts("door"), "question": texts("roof"), "answers_spans": [{"spans": ["door"]}] * N},
+         {"prompt": "question", "completion": "COLUMN"}),
+        ({"input": [[{"role": "user", "content": "a"}]] * N, "output": ["b"] * N, "version": ["v1"] * N},
+         {"prompt": "input", "completion": "output"}),
+        ({"#1 Text": texts("door"), "#2 Text": texts("roof")}, {"prompt": '"#1 Text"', "completion": '"#2 Text"'}),
+    ],
+    ids=["tags as text", "tags", "code", "marks of a page", "no answer", "prompt of messages", "quotes"],
+)  # fmt: skip
+def test_no_command_learns_where_a_row_is_from(columns: dict[str, list[Any]], command: dict[str, str]) -> None:
+    rows = rows_of(**columns)
+    assert commands(rows) == [command]
+    if "COLUMN" not in command.values():
+        detect_shape(rows, {field: name.strip('"') for field, name in command.items()}).to_record(rows[0])
+
+
+@pytest.mark.parametrize(
+    ("values", "why", "made"),
+    [
+        ({"query": "a b?", "answers": '[{"name": "find", "arguments": {"x": 1}}]', "tools": "[]"}, "calls of tools",
+         {"messages": [{"role": "user", "content": "a b?"},
+                       {"role": "assistant", "tool_calls": [{"name": "find", "arguments": {"x": 1}}]}], "tools": "[]"}),
+        ({"instruction": "a b", "instances": [{"input": "c", "output": "d"}], "id": "s"}, "several inputs",
+         {"instruction": "a b", "input": "c", "output": "d"}),
+        ({"messages": [{"role": "user", "content": "a b"}], "label": 0}, "nothing to learn",
+         {"text": "a b", "label": 0}),
+    ],
+    ids=["calls", "instances", "labels"],
+)  # fmt: skip
+def test_rows_in_another_form_are_rewritten_by_the_command(values: Any, why: str, made: Any) -> None:
+    jq = shutil.which("jq")
+    with pytest.raises(DataError) as caught:
+        detect_shape(rows_of(**{name: [value] * 3 for name, value in values.items()}), {})
+    assert why in caught.value.why
+    words = shlex.split(re.findall(r"`(jq [^`]*)`", caught.value.fix)[0])
+    if jq is None:
+        pytest.skip("needs jq")
+    done = subprocess.run([jq, *words[1:3]], input=json.dumps(values), capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == made
