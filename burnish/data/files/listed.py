@@ -116,8 +116,7 @@ def _changes(node: ast.AST, name: str) -> bool:
     """Whether a piece of code changes the list of this name, by `+=` or a method."""
     if isinstance(node, ast.AugAssign):
         return ast.unparse(node.target) == name
-    is_method = isinstance(node, ast.Attribute) and node.attr in _CHANGING
-    return is_method and ast.unparse(node.value) == name
+    return isinstance(node, ast.Attribute) and node.attr in _CHANGING and ast.unparse(node.value) == name
 
 
 def _target(statement: ast.Assign | ast.AnnAssign) -> ast.expr:
