@@ -17,6 +17,7 @@ from burnish.models.fingerprint import GENERATION
 from burnish.models.finite import check_finite
 from burnish.models.generation import make_greedy
 from burnish.models.heads import SEQUENCE_CLASSIFIER, Head, start_output
+from burnish.models.incomplete import incomplete
 from burnish.models.labels import begin_again, has_trained_head, order_of_labels, take_outputs, without_labels
 from burnish.models.location import ModelLocation, is_bundled, read_config
 from burnish.models.quantization import TIMED_TOKENS, settle, skipped_modules, slowdown
@@ -292,12 +293,7 @@ def _new_modules(network: Any, missing: list[str], location: ModelLocation, head
     bodies = (prefix, *(f"{block}." for block in block_lists(network)))
     in_body = [name for name in missing if name.startswith(bodies) and not _is_pooler(name.removeprefix(prefix))]
     if missing and (in_body or head.auto_class in _NEEDS_ALL_WEIGHTS):
-        raise ModelError(
-            f"the weights of `{location.name}` are incomplete",
-            f"Missing tensors: {len(missing)}, the first is `{(in_body or missing)[0]}`. They would be initialized at "
-            "random.",
-            "Download the model again, or use a model class that matches these weights",
-        )
+        raise incomplete(location, [*in_body, *(name for name in missing if name not in in_body)], network)
     parts = {}
     for name in missing:
         inner = name.removeprefix(prefix).partition(".")[0]

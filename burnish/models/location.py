@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.errors import ModelError, reason_of
-from burnish.models.weight_files import PICKLES, check_weight_files, refuse_pointers, weight_files
+from burnish.models.weight_files import PICKLES, check_weight_files, refuse_pointers, tensor_names, weight_files
 from burnish.recipe.schema import BUNDLED_MODELS, ModelSection
 from burnish.system.machine import expanded, is_special
 from burnish.system.shell import quoted
@@ -51,11 +51,7 @@ def locate_model(section: ModelSection) -> ModelLocation:
     if path.is_dir():
         return _checked(ModelLocation(section.name, path, False), section)
     if path.exists():
-        raise ModelError(
-            f"the model `{section.name}` is a file",
-            "A base model is a folder with `config.json`.",
-            f"Try `{path.parent}`" if (path.parent / "config.json").is_file() else f"Give a folder, or {_BUNDLED_HINT}",
-        )
+        raise _refuse_file(section.name, path)
     if _looks_like_path(section.name):
         raise _missing_folder(section.name)
     return _checked(ModelLocation(section.name, _fetch(section), True), section)
@@ -226,10 +222,9 @@ def _checked(location: ModelLocation, section: ModelSection) -> ModelLocation:
         raise ModelError(
             f"the folder `{folder}` is not a base model",
             "There is no `config.json` in it.",
-            "An adapter is not a base model: give the base model it was trained on"
-            if _is_adapter(folder)
-            else f"Give a folder in transformers' format, or {_BUNDLED_HINT}",
+            _instead_of(folder),
         )
+    _refuse_mlx(name, folder)
     if not has_tokenizer(folder):
         raise ModelError(
             f"the model `{name}` has no tokenizer",
@@ -241,6 +236,70 @@ def _checked(location: ModelLocation, section: ModelSection) -> ModelLocation:
     if not weight_files(name, folder, section.allow_pickle):
         _refuse_weights(location, section)
     return location
+
+
+def _refuse_file(name: str, path: Path) -> ModelError:
+    """The error for a file in place of a folder."""
+    if path.suffix.lower() == _GGUF:
+        return ModelError(
+            f"the model `{name}` is a GGUF file",
+            "llama.cpp answers with such files; their packed weights cannot be trained.",
+            "Give the model that it was made from, as a folder of transformers or a name on the hub",
+        )
+    return ModelError(
+        f"the model `{name}` is a file",
+        "A base model is a folder with `config.json`.",
+        f"Try `{path.parent}`" if (path.parent / "config.json").is_file() else f"Give a folder, or {_BUNDLED_HINT}",
+    )
+
+
+_GGUF = ".gguf"
+
+
+def _instead_of(folder: Path) -> str:
+    """What to give in place of a folder that is no model."""
+    if _is_adapter(folder):
+        return "An adapter is not a base model: give the base model it was trained on"
+    if below := _models_below(folder):
+        return f"Try `{below[0]}`" + (f", the latest of {len(below)}" if len(below) > 1 else "")
+    if any(folder.glob(f"*{_GGUF}")):
+        return "GGUF files are for llama.cpp and cannot be trained: give the model that they were made from"
+    return f"Give a folder in transformers' format, or {_BUNDLED_HINT}"
+
+
+def _models_below(folder: Path) -> list[Path]:
+    """Folders with a model or an adapter inside this one, the latest first: a cache of the hub keeps its models in
+    `snapshots`, and other trainers theirs in `checkpoint-NUMBER`."""
+    below = [entry for entry in folder.iterdir() if entry.is_dir()]
+    snapshots = folder / "snapshots"
+    below += [entry for entry in snapshots.iterdir() if entry.is_dir()] if snapshots.is_dir() else []
+    found = [entry for entry in below if (entry / "config.json").is_file() or _is_adapter(entry)]
+    return sorted(found, key=lambda entry: (_number(entry.name), entry.stat().st_mtime), reverse=True)
+
+
+def _number(name: str) -> int:
+    """The step in the name of a checkpoint; 0 for others."""
+    last = name.rpartition("-")[2]
+    return int(last) if last.isdecimal() else 0
+
+
+def _refuse_mlx(name: str, folder: Path) -> None:
+    """Raises ModelError for weights that MLX has quantized: transformers has no form for them."""
+    try:
+        config = parse_json((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return  # whoever reads the config reports it
+    settings = config.get("quantization") if isinstance(config, dict) else None
+    if not isinstance(settings, dict) or "bits" not in settings:
+        return
+    if not any(one.endswith(".scales") for one in tensor_names(folder)):
+        return
+    raise ModelError(
+        f"the model `{name}` is quantized by MLX",
+        f"Its weights are packed into {settings['bits']} bits for Apple's MLX, and neither transformers nor Burnish "
+        "can train them.",
+        "Give the model that it was made from; `--method qlora` then trains it with weights in 4 bits",
+    )
 
 
 def refuse_special(location: ModelLocation) -> None:

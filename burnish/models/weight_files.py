@@ -7,6 +7,7 @@ finds them, and each must be a safetensors file in the folder. A pickle can run 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -126,6 +127,17 @@ def weight_files(name: str, folder: Path, allow_pickle: bool) -> list[str]:
     if first is None:
         return []
     return [first, *_shards(name, folder / first)] if first.endswith(_INDEX) else [first]
+
+
+def tensor_names(folder: Path) -> set[str]:
+    """Names of the tensors in the safetensors files of a folder; a damaged file has none."""
+    from safetensors import SafetensorError, safe_open
+
+    found = set[str]()
+    for file in sorted(folder.glob("*.safetensors")):
+        with suppress(OSError, SafetensorError), safe_open(str(file), framework="np") as weights:
+            found.update(weights.keys())
+    return found
 
 
 def _named_in_config(name: str, folder: Path) -> str | None:

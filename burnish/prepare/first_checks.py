@@ -13,8 +13,8 @@ from burnish.data.files.sources import find_sources, looks_like_path
 from burnish.errors import RecipeError
 from burnish.methods import least_copies, method_names
 from burnish.metrics.own_metric import load_metric
-from burnish.models.location import ModelLocation, chat_templates, is_bundled, locate_model
-from burnish.prepare.start import settle_start
+from burnish.models.location import ModelLocation, chat_templates, is_bundled
+from burnish.prepare.start import locate_base, settle_start
 from burnish.prepare.strategy import check_strategy
 from burnish.recipe.schema import AUTO, BUNDLED_MODELS, NONE, ModelSection, Recipe
 from burnish.runs.folder import check_new_run, check_room
@@ -73,7 +73,7 @@ def check_inputs(recipe: Recipe) -> ModelLocation | None:
     recipe = settle_start(recipe)
     if recipe.model.name == AUTO or not _is_here(recipe.model):
         return None
-    model = locate_model(recipe.model)
+    model = locate_base(recipe)
     for source in () if is_bundled(model) else chat_templates(model.folder):
         try_template(source)
     return model

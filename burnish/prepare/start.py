@@ -13,7 +13,7 @@ from typing import Any
 
 from burnish.errors import InputError, ModelError, RecipeError
 from burnish.methods import FREE_OPTIONS, can_merge, least_copies, method_sections, quantizes
-from burnish.models.location import ModelLocation, has_tokenizer
+from burnish.models.location import ModelLocation, has_tokenizer, locate_model
 from burnish.models.weight_files import check_adapter_files
 from burnish.prepare.peft_folder import PeftFolder, read_peft_folder
 from burnish.recipe.load import recipe_from_saved
@@ -25,7 +25,9 @@ from burnish.runs.events import Resolved
 from burnish.runs.folder import RunFolder, begun_at, check_usable, find_run
 from burnish.runs.paths import split_step
 from burnish.system.machine import expanded
+from burnish.system.shell import quoted
 from burnish.tasks import task_sections, writes_text
+from burnish.visible import parse_json
 
 Report = Callable[[Resolved], None]
 ADAPTER_CONFIG = "adapter_config.json"
@@ -105,6 +107,29 @@ def _start_at(name: str, runs: str) -> Start | None:
     check_usable(run)
     run = RunFolder(run.path.absolute(), step=run.step)
     return Start(run.named, run, recipe_from_saved(run.recipe), None)
+
+
+def locate_base(recipe: Recipe) -> ModelLocation:
+    """Finds the base model of a recipe, see `locate_model`.
+
+    Raises:
+        ModelError: there is none; where an adapter of another tool names it, with how to say where it is.
+    """
+    try:
+        return locate_model(recipe.model)
+    except ModelError as error:
+        adapter = Path(recipe.start.path) if recipe.start.path else None
+        if adapter is None or not (adapter / ADAPTER_CONFIG).is_file():
+            raise
+        named = parse_json((adapter / ADAPTER_CONFIG).read_text(encoding="utf-8")).get("base_model_name_or_path")
+        if named != recipe.model.name:
+            raise  # the user names another
+        raise ModelError(
+            error.what,
+            f"`{adapter / ADAPTER_CONFIG}` names it as the base of the adapter. {error.why}",
+            "Give the base model yourself, in the same size and from the same source: `--model BASE --set "
+            f"start.path={quoted(str(adapter))}`",
+        ) from error
 
 
 def settle_start(recipe: Recipe, origins: Mapping[str, str] | None = None, report: Report | None = None) -> Recipe:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from datetime import date
-from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
@@ -17,10 +15,6 @@ from burnish.data.tokens.tokens import Tokens, single_token_id
 from burnish.errors import ModelError, RecipeError
 
 TURN_END = "<|im_end|>"
-# A fixed date: a template that writes today's date would give different tokens on another day, and a resumed run would
-# give different bytes.
-TODAY = date(2026, 1, 1)
-_ASKS_TODAY = re.compile(r"""strftime_now\(\s*(['"])(.*?)\1\s*\)""")
 _OWN_END = f'{{%- set answer_end = "{TURN_END}" %}}'
 _EOS_END = "{%- set answer_end = eos_token %}"
 
@@ -142,43 +136,3 @@ def _unread(name: str, read: list[str]) -> RecipeError:
         f"It reads {quoted(read)}." if read else "It reads no variable that a user can set.",
         did_you_mean(name, read) or f"Remove `template.kwargs.{name}`",
     )
-
-
-def check_operators(source: str) -> None:
-    """Refuses a template with a power: one such operation may take hours, and cannot be interrupted.
-
-    Raises:
-        ModelError: it has one.
-    """
-    if _has_power(source):
-        raise refused("uses the operator `**`, which could make it run for hours")
-
-
-@lru_cache(maxsize=64)
-def _has_power(source: str) -> bool:
-    if "**" not in source:  # which may also be in its text
-        return False
-    try:
-        return parsed(source).find(nodes.Pow) is not None
-    except (TemplateSyntaxError, RecursionError):  # it cannot be rendered either
-        return False
-
-
-def refused(what: str) -> ModelError:
-    """The error for a template that does harm, or may."""
-    return ModelError(
-        f"the chat template {what}",
-        "A chat template is a program that comes with the model, and this one may be malicious.",
-        "Use another model, or write a template that you trust into `chat_template.jinja` in a copy of its folder",
-    )
-
-
-def thinking_options(source: str) -> str:
-    """The option that seems to turn thoughts on in a template, for messages."""
-    names = [name for name in template_variables(source) if "think" in name or "reason" in name]
-    return f"`template.kwargs.{min(names, default='enable_thinking')}=true`"
-
-
-def dateless(source: str) -> str:
-    """A template that writes a fixed date in place of today's."""
-    return _ASKS_TODAY.sub(lambda asked: repr(TODAY.strftime(asked[2])), source)

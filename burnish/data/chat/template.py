@@ -7,19 +7,19 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import date
+from functools import lru_cache
 from typing import Any
 
-from jinja2 import TemplateError
+from jinja2 import TemplateError, TemplateSyntaxError, nodes
 
-from burnish.data.chat.own_template import TODAY, check_operators, dateless, named_templates, refused, thinking_options
+from burnish.data.chat.as_text import Message, calls_as_text, fold_system, parsed_arguments, tools_as_text
+from burnish.data.chat.own_template import named_templates, parsed, template_variables
 from burnish.data.rows.row import RowError
+from burnish.errors import ModelError
 from burnish.system.limits import LimitedMemory, TooSlow, limited_time
 from burnish.system.machine import memory_size
-from burnish.visible import parse_json
 
-Message = dict[str, Any]
-_SHOWN = 40
-"""Characters of a text in an error."""
 _THOUGHT_BLOCK = re.compile(r"\s*<think>\s*(.*?)\s*</think>\s*", re.DOTALL)
 _START, _END = "<think>", "</think>"
 _BEFORE_A_QUOTED_TAG, _AFTER_A_QUOTED_TAG = " \t`'\"(", " \t`'\").,;:!?"
@@ -32,6 +32,9 @@ PARTS, BLOCKS, TEXT = "parts", "blocks", "text"
 INSERTED, CLOSED, DROPPED = "inserted", "closed", "dropped"
 """The template leaves the thought out: it is put where the template opens or writes an empty one; it has no place,
 because the prompt ends with an empty thought; it has no place at all."""
+
+_SHOWN = 40
+"""Characters of a text in an error."""
 _SPECIAL = dict.fromkeys(("bos_token", "eos_token", "unk_token", "pad_token"), "")
 """What a template may write beside the messages, while the tokenizer is not loaded."""
 
@@ -73,12 +76,12 @@ def adapt(
         adapted = _name_calls(adapted, features)
         adapted = [_with_thought(message, form) for message, form in zip(adapted, forms, strict=True)]
     else:
-        adapted = [_with_thought(message, features.thoughts) for message in _calls_as_text(adapted)]
+        adapted = [_with_thought(message, features.thoughts) for message in calls_as_text(adapted)]
     if listed and not features.tools:
-        adapted = _tools_as_text(adapted, listed)
+        adapted = tools_as_text(adapted, listed)
         listed = None
     if not features.system:
-        adapted = _fold_system(adapted)
+        adapted = fold_system(adapted)
     return adapted, listed
 
 
@@ -137,77 +140,7 @@ def _with_arguments(function: Mapping[str, Any], features: TemplateFeatures) -> 
     if features.arguments_as_text:
         text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
         return {**function, "arguments": text}
-    return {**function, "arguments": _parsed(arguments)}
-
-
-def _parsed(arguments: Any) -> Any:
-    if not isinstance(arguments, str):
-        return arguments
-    try:
-        return parse_json(arguments) if arguments.strip() else {}
-    except ValueError as error:
-        raise RowError(f"the arguments of a tool call are not JSON: {arguments[:80]}") from error
-
-
-def _calls_as_text(adapted: list[Message]) -> list[Message]:
-    """Writes calls as text into the answer, and their results as text into a user turn."""
-    out: list[Message] = []
-    after_result = False
-    for message in adapted:
-        is_result = message["role"] == "tool"
-        if is_result:
-            message = {"role": "user", "content": f"<tool_response>\n{message['content']}\n</tool_response>"}
-        elif "tool_calls" in message:
-            calls = [_call_as_text(call["function"]) for call in message["tool_calls"]]
-            content = "\n".join([message["content"], *calls] if message["content"] else calls)
-            message = {**{k: v for k, v in message.items() if k != "tool_calls"}, "content": content}
-        # Consecutive results, or a result and a question, become one turn: many templates require alternating roles.
-        if after_result and message["role"] == "user":
-            out[-1] = {"role": "user", "content": out[-1]["content"] + "\n" + message["content"]}
-        else:
-            out.append(message)
-        after_result = is_result
-    return out
-
-
-def _call_as_text(function: Mapping[str, Any]) -> str:
-    call = {"name": function["name"], "arguments": _parsed(function.get("arguments", {}))}
-    return f"<tool_call>\n{json.dumps(call, ensure_ascii=False)}\n</tool_call>"
-
-
-def _tools_as_text(adapted: list[Message], tools: list[Message]) -> list[Message]:
-    lines = [json.dumps(tool["function"], ensure_ascii=False) for tool in tools]
-    text = "\n".join(
-        [
-            "You can call these tools:",
-            *lines,
-            "To call one, answer with its name and arguments as JSON:",
-            '<tool_call>\n{"name": ..., "arguments": {...}}\n</tool_call>',
-        ]
-    )
-    if adapted and adapted[0]["role"] == "system":
-        return [{**adapted[0], "content": f"{adapted[0]['content']}\n\n{text}"}, *adapted[1:]]
-    return [{"role": "system", "content": text}, *adapted]
-
-
-def _fold_system(adapted: list[Message]) -> list[Message]:
-    """Puts system texts at the start of the next user turn, or into a user turn of their own if an answer follows."""
-    out: list[Message] = []
-    pending: list[str] = []
-    for message in adapted:
-        if message["role"] == "system":
-            pending.append(message["content"])
-            continue
-        if pending and message["role"] == "user":
-            message = {**message, "content": "\n\n".join([*pending, message["content"]])}
-            pending = []
-        elif pending:
-            out.append({"role": "user", "content": "\n\n".join(pending)})
-            pending = []
-        out.append(message)
-    if pending:
-        out.append({"role": "user", "content": "\n\n".join(pending)})
-    return out
+    return {**function, "arguments": parsed_arguments(arguments)}
 
 
 def split_thought(content: str) -> tuple[str, str]:
@@ -340,6 +273,10 @@ def _squeeze(text: str) -> str:
     return "".join(text.split())
 
 
+# A fixed date: a template that writes today's date would give different tokens on another day, and a resumed run would
+# give different bytes.
+_TODAY = date(2026, 1, 1)
+_ASKS_TODAY = re.compile(r"""strftime_now\(\s*(['"])(.*?)\1\s*\)""")
 SECONDS = 1.0
 """Of processor time, for one conversation."""
 BYTES = 256 << 20
@@ -364,9 +301,9 @@ def budget() -> Iterator[None]:
         with _MEMORY.limited(BYTES), limited_time(SECONDS):
             yield
     except TooSlow:
-        raise refused(f"did not finish within {SECONDS:g} s") from None
+        raise _refused(f"did not finish within {SECONDS:g} s") from None
     except MemoryError:
-        raise refused(f"took more than {memory_size(BYTES)} of memory") from None
+        raise _refused(f"took more than {memory_size(BYTES)} of memory") from None
 
 
 def check_length(text: str, messages: Sequence[Mapping[str, Any]]) -> None:
@@ -379,7 +316,35 @@ def check_length(text: str, messages: Sequence[Mapping[str, Any]]) -> None:
         return
     given = len(json.dumps(messages, ensure_ascii=False, default=str))
     if len(text) > _CHARACTERS + _TIMES * given:
-        raise refused(f"wrote {len(text):,} characters for a conversation of {given:,}")
+        raise _refused(f"wrote {len(text):,} characters for a conversation of {given:,}")
+
+
+def check_operators(source: str) -> None:
+    """Refuses a template with a power: one such operation may take hours, and cannot be interrupted.
+
+    Raises:
+        ModelError: it has one.
+    """
+    if _has_power(source):
+        raise _refused("uses the operator `**`, which could make it run for hours")
+
+
+@lru_cache(maxsize=64)
+def _has_power(source: str) -> bool:
+    if "**" not in source:  # which may also be in its text
+        return False
+    try:
+        return parsed(source).find(nodes.Pow) is not None
+    except (TemplateSyntaxError, RecursionError):  # it cannot be rendered either
+        return False
+
+
+def _refused(what: str) -> ModelError:
+    return ModelError(
+        f"the chat template {what}",
+        "A chat template is a program that comes with the model, and this one may be malicious.",
+        "Use another model, or write a template that you trust into `chat_template.jinja` in a copy of its folder",
+    )
 
 
 def try_template(source: str) -> None:
@@ -412,7 +377,7 @@ class ChatTemplate:
     @property
     def fixed_date(self) -> str | None:
         """The date written instead of today's, if the template uses today's date."""
-        return TODAY.isoformat() if self._is_dated else None
+        return _TODAY.isoformat() if self._is_dated else None
 
     def render(self, messages: Sequence[Message], tools: list[Message] | None, answer_next: bool) -> str:
         """The text of `messages`; with `answer_next`, including the prompt for the next answer.
@@ -442,7 +407,10 @@ class ChatTemplate:
 
     def thinking_options(self) -> str:
         """The option with which the user may turn thoughts on, for messages."""
-        return thinking_options(str(self._tokenizer.chat_template))
+        read = template_variables(str(self._tokenizer.chat_template))
+        names = [name for name in read if "think" in name or "reason" in name] or ["enable_thinking"]
+        return f"`template.kwargs.{sorted(names)[0]}=true`"
 
     def _dateless(self, tools: list[Message] | None) -> str:
-        return dateless(self._tokenizer.get_chat_template(tools=tools))
+        source = self._tokenizer.get_chat_template(tools=tools)
+        return _ASKS_TODAY.sub(lambda asked: repr(_TODAY.strftime(asked[2])), source)

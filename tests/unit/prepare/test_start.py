@@ -10,9 +10,9 @@ import numpy
 import pytest
 from safetensors.numpy import save_file
 
-from burnish.errors import BurnishError
+from burnish.errors import BurnishError, ModelError
 from burnish.methods import can_merge, make_method, method_names, quantizes
-from burnish.prepare.start import find_start, settle_start
+from burnish.prepare.start import find_start, locate_base, settle_start
 from burnish.recipe.load import dump_recipe, load_recipe
 from burnish.recipe.schema import Recipe
 from burnish.runs.events import Resolved
@@ -189,3 +189,19 @@ def test_another_kind_of_adapter_is_refused(settings: dict[str, Any], message: s
 def test_a_form_without_an_option_is_merged(settings: dict[str, Any], tmp_path: Path) -> None:
     recipe, _ = settled(tmp_path, str(adapter(tmp_path / "theirs", **settings)))
     assert recipe.start.how == "merge"
+
+
+@pytest.mark.parametrize("base", ["unsloth/llama-3-8b-bnb-4bit", "../nowhere"])
+def test_a_base_that_an_adapter_names_and_that_is_not_here_can_be_given(base: str, tmp_path: Path) -> None:
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    config = {"peft_type": "LORA", "r": 4, "task_type": "CAUSAL_LM", "base_model_name_or_path": base}
+    (adapter / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
+    recipe = Recipe().with_options(model={"name": base}, start={"path": str(adapter)})
+    with pytest.raises(ModelError) as refused:
+        locate_base(recipe)
+    assert base in refused.value.what and "adapter_config.json` names it" in refused.value.why
+    assert f"`--model BASE --set start.path={adapter}`" in refused.value.fix
+    with pytest.raises(ModelError) as other:
+        locate_base(recipe.with_options(model={"name": "../elsewhere"}))
+    assert "names it" not in other.value.why
