@@ -95,8 +95,8 @@ def _is_plain(key: torch.Tensor, value: torch.Tensor, others: dict[str, Any]) ->
 
 
 def _are_few(query: torch.Tensor, mask: torch.Tensor | None) -> bool:
-    """Whether these are few new tokens per row; of several, the mask says what each attends to."""
-    return query.shape[2] == 1 or (query.shape[2] <= FEW and mask is not None)
+    """Whether these are few new tokens per row: one, or several in an answer, whose mask says what each attends to."""
+    return query.shape[2] == 1 or (query.shape[2] <= FEW and mask is not None and not torch.is_grad_enabled())
 
 
 def attend(
@@ -142,7 +142,7 @@ def attend(
         hidden = None if attention_mask is None else ~attention_mask
         room: Room | None = others.get("room")
         few = (key, value, hidden) if room is None else (room.keys, room.values, room.hidden)
-        return few_tokens_attention(query, *few, scale).transpose(1, 2), None
+        return few_tokens_attention(query, *few, scale).transpose(1, 2).contiguous(), None
     return sdpa_attention_forward(
         module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, is_causal=is_causal, **others
     )
