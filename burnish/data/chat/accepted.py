@@ -77,6 +77,11 @@ def _of_object(cell: Mapping[str, Any]) -> list[str] | None:
     return list(dict.fromkeys(found)) if all(isinstance(one, str) for one in found) else None
 
 
+def names_several(name: str) -> bool:
+    """Whether the name of a column says that its lists hold answers of which each is right."""
+    return any(_ACCEPTED.fullmatch(word) for word in _WORD.findall(name))
+
+
 def settle_answers(column: str, name: str, rows: Sequence[Values]) -> tuple[tuple[FirstAnswerReading, ...], list[str]]:
     """How the answers in a column are taken, and what to say of it.
 
@@ -88,7 +93,7 @@ def settle_answers(column: str, name: str, rows: Sequence[Values]) -> tuple[tupl
     """
     cells = [values.get(column) for values in rows]
     nested = [cell for cell in cells if isinstance(cell, (dict, list)) and cell]
-    means_several = any(_ACCEPTED.fullmatch(word) for word in _WORD.findall(name))
+    means_several = names_several(name)
     if means_several:
         nested += [cell for cell in cells if isinstance(cell, str) and isinstance(_listed(cell), list)]
     nested = [cell for cell in nested if not _is_text(_listed(cell))]

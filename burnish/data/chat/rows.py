@@ -29,6 +29,8 @@ from burnish.data.rows.row import RowError, as_json, as_text, parse_json_text, p
 
 MOST_MESSAGES = 4096
 """Each answer is found in what the template writes of all messages before it, so the time grows with their square."""
+NO_ADDITION = ("<noinput>", "<no input>", "nan")
+"""What Alpaca's makers, and pandas, write where a question has no input."""
 _SCHEMAS = ("input_schema", "inputSchema", "schema")
 """Keys that other interfaces have for what OpenAI calls `parameters`."""
 _LISTS = ("functionDeclarations", "function_declarations")
@@ -123,7 +125,7 @@ def answer_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> Ch
     if pattern.addition:
         name, value = pick(values, pattern.addition)
         addition = as_text(value, name)
-        if addition and addition.strip():
+        if addition and addition.strip() and addition.strip().lower() not in NO_ADDITION:
             question = f"{question}\n\n{addition}" if question.strip() else addition
     reply: Message = {"role": "assistant", "content": text}
     for field in pattern.optional:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from burnish.data.tags.listed import is_scheme_tag
+from burnish.visible import parse_json
 
 # An object with one of these keys is itself a row, not a wrapper around a list of rows.
 ROW_KEYS = ("messages", "conversations", "prompt", "text", "instruction", "question", "sentence", "content")
@@ -24,7 +25,7 @@ HITS = ("_index", "_source")
 def row_of(value: Any) -> dict[str, Any] | None:
     """The row that a JSON value is, or None: an object, also within one that numbers it as the hub's viewer does, or in
     a hit of Elasticsearch, or a text with its entities or categories as spaCy writes them, a text in pieces as SNIPS
-    has it, a list of messages, or a list of words with their tags.
+    has it, a list of messages, a list of words with their tags, or an object as JSON text.
     """
     if isinstance(value, dict):
         if NUMBER in value and isinstance(inner := value.get("row"), dict):
@@ -35,6 +36,8 @@ def row_of(value: Any) -> dict[str, Any] | None:
         if len(tagged) == 1 and not {*_WORD_KEYS, "tags"} & (value.keys() - set(tagged)):
             return {key: cell for key, cell in value.items() if key != tagged[0]} | _sentence(value[tagged[0]])
         return _joined(value) if is_in_pieces(value) else _chosen(value)
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        return row_of(_object_in(value))
     if are_tagged_words(value):
         return _sentence(value)
     if isinstance(value, list) and len(value) > 1 and all(map(_is_message, value)):
@@ -44,6 +47,15 @@ def row_of(value: Any) -> dict[str, Any] | None:
             return {"text": value[0], "label": value[1][_CATS]}
         return {"text": value[0], **value[1]} if _ENTITIES in value[1] else None
     return None
+
+
+def _object_in(text: str) -> dict[str, Any] | None:
+    """The object that a text holds, as a program leaves it that writes JSON of JSON; None for other text."""
+    try:
+        found = parse_json(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def are_tagged_words(value: Any) -> bool:

@@ -69,6 +69,8 @@ def label_columns(names: Sequence[str], rows: Sequence[Values]) -> Settled:
         note += (
             " Every row has exactly one: to make them classes that exclude each other, `classify.multi_label=false`."
         )
+    if never := [name for name in names if all(as_flag(values.get(name)) is not True for values in rows)]:
+        note += f" {quoted(never, 6)} {'is' if len(never) == 1 else 'are'} marked in no row, and so no label to learn."
     choice = ("annotation.columns", list(names), "columns of 0 and 1 beside a text")
     reading = ColumnReading(tuple(names), LABEL[1], are_marked(names, rows))
     return Settled(BY_NAME["labelled-text"], (reading,), (note,), (choice,))

@@ -10,6 +10,12 @@ _NUMBER = re.compile(r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d+)?")
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?")
 _SHARE = re.compile(r"([\d.,]+)\s*(?:/|out of)\s*(\d+)")
 _UNIT = re.compile(r"\s*(?:%|stars?|points?)", re.IGNORECASE)
+_CURRENCY = re.compile(r"[$€£¥₹]\s*|\s*[$€£¥₹]")
+_POINTED = re.compile(r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+")
+"""A number as German and other languages write thousands, which may as well have three decimals."""
+_GROUPS = re.compile(r"[+-]?[1-9]\d{0,2}(?:\.\d{3}){2,}")
+"""One that cannot be a decimal."""
+_FEWEST_POINTED = 5
 _STARS = re.compile(r"([★⭐]+)☆*")
 _MOST_CLASSES = 20
 """Whole numbers that count classes are rarely more, unless every number from the first to the last recurs."""
@@ -23,17 +29,21 @@ _FEWEST_AMOUNTS = 3
 def number_of(text: str) -> float | None:
     """A finite number, with a decimal point or comma, a comma between thousands, or a unit; None if the text is none.
 
-    `3/5` is 0.6, `40 %` is 40, and `4 stars` is 4. `1,200` is 1200: `mixed_notations` finds columns in which it may be
-    1.2.
+    `3/5` is 0.6, `40 %` is 40, `4 stars` is 4, and `$1,137` is 1137. `1,200` is 1200: `mixed_notations` finds columns
+    in which it may be 1.2.
     """
     text = text.strip()
     if found := _STARS.fullmatch(text):
         return float(len(found[1]))
+    if _CURRENCY.match(text) or text[-1:] in "$€£¥₹":
+        text = _CURRENCY.sub("", text, count=1)
     if unit := _UNIT.search(text):
         text = text[: unit.start()] if unit.end() == len(text) else text
     if found := _SHARE.fullmatch(text):
         part, whole = number_of(found[1]), float(found[2])
         return part / whole if part is not None and whole else None
+    if _GROUPS.fullmatch(text):
+        return float(text.replace(".", ""))
     if _THOUSANDS.fullmatch(text):
         return float(text.replace(",", ""))
     if not _NUMBER.fullmatch(text):
@@ -48,10 +58,29 @@ def mixed_notations(labels: Sequence[str]) -> tuple[str, str] | None:
     decimals = [label for label in labels if "," in label and label not in thousands]
     shares = [label for label in labels if label.endswith("%") or _SHARE.fullmatch(label.strip())]
     others = [label for label in labels if label not in set(shares)]
-    for one, other in ((thousands, decimals), (shares, others)):
+    for one, other in ((thousands, decimals), (shares, others), _pointed(labels)):
         if one and other:
             return one[0], other[0]
     return None
+
+
+def _as_decimal(text: str) -> float:
+    return float(".".join(text.split(".")[:2]))
+
+
+def _pointed(labels: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Numbers in which a point may separate thousands, and whole numbers beside them of which each is larger than any
+    of these would be as a decimal; none where the points are those of decimals."""
+    texts = [label.strip() for label in labels]
+    pointed, whole = ([text for text in texts if ("." in text) == has_point] for has_point in (True, False))
+    groups = [text for text in pointed if _GROUPS.fullmatch(text)]
+    if 0 < len(groups) < len(pointed):
+        return [text for text in pointed if text not in groups], groups
+    is_even = len(pointed) >= _FEWEST_POINTED and all(map(_POINTED.fullmatch, pointed))
+    is_even = is_even and all(map(str.isdecimal, whole))
+    if not is_even or not whole or max(_as_decimal(text) for text in pointed) >= min(map(int, whole)):
+        return [], []
+    return pointed, whole
 
 
 def are_amounts(labels: Sequence[str], is_named_so: bool) -> bool:

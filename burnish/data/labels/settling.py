@@ -251,6 +251,7 @@ def _score_notes(name: str, labels: Sequence[str], pattern: Pattern, asked: Aske
     if not numbers or asked.records or asked.shape != AUTO:
         return []
     odd = next((label for label in labels if any(mark in label for mark in ",%/")), "")
+    odd = odd or next((label for label in labels if re.fullmatch(r"[1-9]\d{0,2}\.\d{3}", label)), "")
     read = f"; `{odd}` is read as {number_of(odd):g}" if odd else ""
     return [
         f"`{name}` has {len(set(numbers)):,} different numbers from {min(numbers):g} to {max(numbers):g}, which are "

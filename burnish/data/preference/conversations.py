@@ -10,6 +10,7 @@ from typing import Any
 from burnish.data.chat.accepted import settle_answers, settle_questions
 from burnish.data.chat.marks import mark_readings
 from burnish.data.chat.messages import THOUGHT, WEIGHTS
+from burnish.data.chat.prompts import notes_on_prompts
 from burnish.data.chat.questions import (
     ask_about_answers,
     ask_about_choices,
@@ -20,7 +21,7 @@ from burnish.data.chat.questions import (
 )
 from burnish.data.labels.missing import spelled
 from burnish.data.preference.ratings import ask_about_rated_messages, ask_about_rating, texts_of
-from burnish.data.preference.worse import ask_about_worse
+from burnish.data.preference.worse import ask_about_two, ask_about_worse
 from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.row import RowError, pick
 from burnish.data.rows.settled import Asked, Reading, Settled
@@ -124,6 +125,7 @@ def settle_conversation(pattern: Pattern, rows: Sequence[Values], asked: Asked) 
         firsts, said = settle_answers(column, asked.columns.get(column, column), rows)
         asking, of_questions = settle_questions(pick(rows[0], pattern.required[0])[0], rows)
         readings, notes = (*readings, *firsts, *asking), [*notes, *said, *of_questions]
+    notes += notes_on_prompts(pattern, rows)
     if asked.shape == AUTO:
         ask_about_marks(rows, pattern.names, pattern.name)
         ask_about_thoughts(rows, pattern.names, others, pattern.name)
@@ -135,6 +137,7 @@ def settle_conversation(pattern: Pattern, rows: Sequence[Values], asked: Asked) 
         if "tools" in pattern.names and "tools" not in asked.columns:
             ask_about_tools(rows, others, pattern.name)
     ask_about_worse(pattern, rows, others, used, asked)
+    ask_about_two(pattern, rows, asked)
     if asked.is_free:
         for name in others:
             if name not in WEIGHTS:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from burnish.data.chat.messages import USED, as_messages, ends_with_answer
+from burnish.data.chat.prompts import notes_on_prompts
 from burnish.data.chat.questions import (
     answers_in,
 )
@@ -269,9 +270,9 @@ def settle_pair(pattern: Pattern, rows: Sequence[Values], asked: Asked) -> Settl
     """Pairs whose answers have scores: ties and contradictions are left out, unless most pairs contradict their scores,
     which then mean something else."""
     refuse_several([pick(rows[0], field)[0] for field in pattern.required[-2:]], rows)
-    columns = _score_columns(rows)
+    columns, prompts = _score_columns(rows), tuple(notes_on_prompts(pattern, rows))
     if columns is None:
-        return Settled(pattern)
+        return Settled(pattern, notes=prompts)
     reading = PairReading(*columns)
     pairs = [[number_of(spelled(values.get(name))) for name in columns] for values in rows]
     known = [(better, worse) for better, worse in pairs if better is not None and worse is not None]
@@ -279,12 +280,16 @@ def settle_pair(pattern: Pattern, rows: Sequence[Values], asked: Asked) -> Settl
     if 2 * lower > len(known):
         return Settled(
             pattern,
-            notes=(f"In most rows `{columns[0]}` is lower than `{columns[1]}`, so the two are not used as scores.",),
+            notes=(
+                *prompts,
+                f"In most rows `{columns[0]}` is lower than `{columns[1]}`, so the two are not used as scores.",
+            ),
         )
     ties = sum(better == worse for better, worse in known)
-    notes = ()
+    notes = prompts
     if ties or lower:
         notes = (
+            *prompts,
             f"`{columns[0]}` and `{columns[1]}` are equal in {ties:,} rows and contradict the order of the answers in "
             f"{lower:,}; these rows are left out.",
         )

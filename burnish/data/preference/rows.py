@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from burnish.data.chat.messages import NO_ROLES, Message, as_message_list, read_message, with_thoughts
-from burnish.data.chat.rows import earlier_turns, is_answer, tools_of, with_system
+from burnish.data.chat.rows import NO_ADDITION, earlier_turns, is_answer, tools_of, with_system
 from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.patterns import ANSWER, PROMPT, TURNS
 from burnish.data.rows.records import Messages, PreferenceRecord, RatedRecord
@@ -253,7 +253,7 @@ def _ends_with_answer(turns: list[Message], column: str) -> Messages:
 def _addition(pattern: Pattern, values: Mapping[str, Any]) -> str:
     name, value = pick(values, pattern.addition or ("input",)) if pattern.addition else ("input", None)
     text = as_text(value, name)
-    return text if text and text.strip() else ""
+    return text if text and text.strip() and text.strip().lower() not in NO_ADDITION else ""
 
 
 def read_dialogue(prompt: str) -> tuple[Messages, Messages] | None:

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
+from burnish.data.chat.accepted import names_several
 from burnish.data.labels.cells import as_flag
 from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.patterns import PROMPT
 from burnish.data.rows.records import PreferenceRecord
-from burnish.data.rows.row import words_of
+from burnish.data.rows.row import pick, words_of
 from burnish.data.rows.settled import Asked, Settled
 from burnish.data.rows.typed import mapping
 from burnish.errors import DataError
@@ -98,6 +99,31 @@ def ask_about_worse(
         f"From both, a model learns to prefer {said}.",
         f"To learn from both: {mapping(**columns)}{alone}",
     )
+
+
+def ask_about_two(pattern: Pattern, rows: Sequence[Values], asked: Asked) -> None:
+    """Raises DataError where each answer is a list of two texts, which may be a better and a worse one."""
+    if asked.shape != AUTO or asked.records and PreferenceRecord not in asked.records or not pattern.answers:
+        return
+    name = pick(rows[0], pattern.answers[0])[0]
+    cells = [cell for values in rows if (cell := values.get(name)) not in (None, "")]
+    pairs = [cell for cell in cells if isinstance(cell, list) and len(cell) == 2 and all(map(_is_sentence, cell))]
+    if len(pairs) < max(_FEWEST_PAIRS, len(cells)) or names_several(name):
+        return
+    form = f".chosen = .{name}[0] | .rejected = .{name}[1] | del(.{name})"
+    raise DataError(
+        f"`{name}` has two answers in each row: is the first the better one?",
+        f"The first are `{pairs[0][0][:40]}` and `{pairs[0][1][:40]}`.",
+        f"If it is: `jq -c '{form}' IN.jsonl > OUT.jsonl`. If both are one answer, which is then learned as JSON: "
+        f"`--set data.shape={pattern.name}`",
+    )
+
+
+_FEWEST_PAIRS = 3
+
+
+def _is_sentence(cell: Any) -> bool:
+    return isinstance(cell, str) and len(cell.split()) > 2
 
 
 def is_worse(name: str) -> bool:

@@ -20,6 +20,8 @@ _SEPARATORS = re.compile(r"[\W_]+|(?<=[a-z])(?=[A-Z])")
 _SAID = {"text", "value", "word", "span", "mention", "entity", "name"}
 """Keys of an entity that say what its characters are."""
 _SHOWN_CHARACTERS = 60
+_ASKING = ("prompt", "instruction", "question", "query")
+"""Columns beside a text that it may answer."""
 
 
 def refuse_ignored(rows: Sequence[Row], columns: Iterable[str]) -> None:
@@ -66,6 +68,14 @@ def refuse_unwritten(rows: Sequence[Mapping[str, Any]], text: str, columns: Iter
         cells = [cell for values in rows if isinstance(cell := values.get(column), str) and cell.strip()]
         if 2 * len(cells) <= len(rows):
             continue
+        if column.lower() in _ASKING and 2 * len(set(cells)) > len(cells) and not _are_written_out(rows, text, column):
+            raise DataError(
+                f"`{column}` seems to be what each `{text}` answers, but these rows would be read as plain text, "
+                "without it",
+                f"The first is `{cells[0][:_SHOWN_CHARACTERS]}`.",
+                f"To learn to answer it: {mapping(prompt=column, completion=text)}. To learn the text alone: `--set "
+                "data.shape=text`",
+            )
         if column.lower() in WRITTEN and 2 * len(set(cells)) > len(cells):
             raise DataError(
                 f"`{column}` seems to be what is to be written for each `{text}`, but these rows would be read as "
@@ -81,6 +91,12 @@ def refuse_unwritten(rows: Sequence[Mapping[str, Any]], text: str, columns: Iter
                 'Write each conversation as one row: `{"messages": [{"role": "user", "content": ...}, ...]}`. To learn '
                 "the texts alone: `--set data.shape=text`",
             )
+
+
+def _are_written_out(rows: Sequence[Mapping[str, Any]], text: str, column: str) -> bool:
+    """Whether most texts have the cell of a column within them, so that nothing is lost without it."""
+    pairs = [(str(values.get(column)), str(values.get(text))) for values in rows if values.get(column)]
+    return 2 * sum(asked.strip() in whole for asked, whole in pairs) > len(pairs)
 
 
 def _is_filled(value: Any) -> bool:

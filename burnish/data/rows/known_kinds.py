@@ -113,12 +113,15 @@ def _choose(choices: Sequence[str], sample: Sequence[Mapping[str, Any]], names: 
 _NAMED_TURN = re.compile(r"(?:^|\n|### ?|<\|)\W{0,3}(\w{2,12})\W{0,2}(?::|\|>)")
 _MARKED_TURN = re.compile(r"<\|?(?:im_start|start_header_id|start_of_turn)\|?>\s*(\w+)")
 """Whose words follow, in a conversation that is written out: `USER:`, `### Human:` or `<|assistant|>`."""
+_OF_ALPACA = {"instruction": "user", "response": "assistant"}
+"""Headings of Alpaca's template, as what follows them."""
 _TURNS = ("data", "conversation", "conversations", "dialog", "dialogue", "turns", "utterances", "chat")
 
 
 def speakers_in(text: str) -> set[str]:
     """The roles that a text names before what they say, as they mean: `user`, `assistant` and others."""
-    found = {find_role(name, {}) for name in (*_NAMED_TURN.findall(text), *_MARKED_TURN.findall(text))}
+    names = (*_NAMED_TURN.findall(text), *_MARKED_TURN.findall(text))
+    found = {_OF_ALPACA.get(name.lower()) or find_role(name, {}) for name in names}
     return {role for role in found if role} | (
         {"user", "assistant"} if "[INST]" in text and "[/INST]" in text else set()
     )

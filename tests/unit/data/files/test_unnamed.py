@@ -364,3 +364,16 @@ def test_a_command_holds_for_names_with_spaces(tmp_path: Path) -> None:
     note = next(row.note for row in read_rows(path) if isinstance(row, Row))
     assert '`jq -c \'."all intents"[] |' in note
     assert f"'{path}' > OUT.jsonl`" in note
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.json"])
+def test_objects_as_json_text_are_objects(write, name):
+    texts = [json.dumps(json.dumps({"prompt": f"a {number}", "completion": "b"})) for number in range(3)]
+    content = "\n".join(texts) if name.endswith("l") else f"[{', '.join(texts)}]"
+    found = list(read_rows(write(name, content)))
+    assert [row.values["prompt"] for row in found] == ["a 0", "a 1", "a 2"]
+
+
+def test_texts_in_braces_are_texts(write):
+    found = list(read_rows(write("rows.jsonl", '"{a} and {b}"\n"{}{"\n')))
+    assert [row.values for row in found] == [{"text": "{a} and {b}"}, {"text": "{}{"}]

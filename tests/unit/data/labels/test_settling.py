@@ -505,3 +505,32 @@ def test_where_no_column_of_labels_has_a_known_name_each_is_named():
     with pytest.raises(DataError) as caught:
         detect_shape(rows_of(rows), {})
     check_message(caught.value)
+
+
+POINTED = [
+    ["1.200", "2.340", "3.001", "4.560", "5.125", "950", "812"],
+    ["1.200.000", "2.300.000", "1.000", "2.000", "3.500", "12"],
+]
+DECIMAL = [["0.125", "2.5", "3.001", "4", "5.125", "1"], ["1.125", "2.250", "3.375", "4.125", "5.125", "1"]]
+PRICES = {"$1,137": 1137, "€ 12.50": 12.5, "1,5 €": 1.5, "£3": 3, "$": None, "$x": None, "1.200.000": 1_200_000}
+
+
+@pytest.mark.parametrize("labels", POINTED)
+def test_a_point_between_thousands_is_not_taken_for_that_of_a_decimal(labels: list[str]) -> None:
+    with pytest.raises(DataError, match="not all in the same format"):
+        shape_of(labels * 3, "score")
+
+
+@pytest.mark.parametrize("labels", DECIMAL)
+def test_decimals_beside_whole_numbers_are_amounts(labels: list[str]) -> None:
+    assert shape_of(labels * 3, "score").name == "scored-text"
+
+
+@pytest.mark.parametrize("text", PRICES)
+def test_prices_are_amounts(text: str) -> None:
+    assert number_of(text) == PRICES[text]
+
+
+def test_a_label_that_no_row_has_is_named() -> None:
+    rows = [Row({"text": f"a {n}", "angry": n % 2, "sad": (n + 1) % 2, "odd": 0}, "f.csv", n) for n in range(12)]
+    assert "`odd` is marked in no row" in detect_shape(rows, {}).notes[0]

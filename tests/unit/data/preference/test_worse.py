@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
+import shutil
+import subprocess
 from typing import Any
 
 import pytest
@@ -135,3 +138,25 @@ def test_several_answers_of_one_side_are_told_to_be_rows_of_their_own(name: str)
     with pytest.raises(DataError, match="has a list of answers") as caught:
         read(**values)
     assert f"jq -c '.{name}[] as $one | .{name} = $one'" in caught.value.fix
+
+
+def test_two_answers_in_a_list_are_asked_about_with_a_command_that_works() -> None:
+    jq, values = shutil.which("jq"), {"instruction": "Which colour?", "output": ["Red, I think.", "No idea of it."]}
+    with pytest.raises(DataError, match="is the first the better one") as caught:
+        read(**values)
+    record = detect_shape(rows_of(**values), {}, "alpaca").to_record(rows_of(**values)[0])
+    assert record.answer() == '["Red, I think.", "No idea of it."]'
+    words = shlex.split(re.findall(r"`(jq [^`]*)`", caught.value.fix)[0])
+    if jq is None:
+        pytest.skip("needs jq")
+    done = subprocess.run([jq, *words[1:3]], input=json.dumps(values), capture_output=True, text=True, check=True)
+    record = read(**json.loads(done.stdout))
+    assert (record.chosen[0]["content"], record.rejected[0]["content"]) == ("Red, I think.", "No idea of it.")
+
+
+@pytest.mark.parametrize(
+    "values", [{"output": ["red", "blue"]}, {"output": ["a b c"] * 3}, {"answer": ["a b c", "d e f"]}]
+)
+def test_other_lists_stay_what_they_are(values: dict[str, Any]) -> None:
+    name = "instruction" if "output" in values else "question"
+    assert isinstance(read(**{name: "Which?"}, **values), ChatRecord)

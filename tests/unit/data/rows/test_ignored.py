@@ -133,3 +133,19 @@ def test_entries_of_annotations_are_told_apart(entry, how):
     with pytest.raises(DataError) as caught:
         detect_shape(rows({"text": "a b", "annotations": [entry]}, {"text": "c b", "annotations": [entry]}), {})
     assert how in caught.value.fix
+
+
+@pytest.mark.parametrize("name", ["prompt", "Question", "instruction"])
+def test_a_prompt_beside_a_text_is_asked_about_with_commands_that_work(name):
+    found = rows(*({name: f"What is {number}?", "text": f"The number {number}."} for number in (11, 12, 13)))
+    with pytest.raises(DataError, match="seems to be what each `text` answers") as caught:
+        detect_shape(found, {})
+    assert "data.columns.completion=text" in caught.value.fix
+    record = detect_shape(found, {"prompt": name, "completion": "text"}).to_record(found[0])
+    assert record.answer() == "The number 11."
+    assert detect_shape(found, {}, "text").to_record(found[0]).text == "The number 11."
+
+
+def test_a_prompt_that_the_text_has_within_it_is_only_named():
+    found = rows(*({"prompt": f"What is {number}?", "text": f"What is {number}? A number."} for number in (11, 12, 13)))
+    assert detect_shape(found, {}).ignored == ("prompt",)
