@@ -20,6 +20,7 @@ _SEPARATORS = re.compile(r"[\W_]+|(?<=[a-z])(?=[A-Z])")
 _SAID = {"text", "value", "word", "span", "mention", "entity", "name"}
 """Keys of an entity that say what its characters are."""
 _SHOWN_CHARACTERS = 60
+_IMAGE = re.compile(r"\S.*\.(?:png|jpe?g|gif|webp|bmp|tiff?)", re.IGNORECASE | re.DOTALL)
 _ASKING = ("prompt", "instruction", "question", "query")
 """Columns beside a text that it may answer."""
 
@@ -68,6 +69,13 @@ def refuse_unwritten(rows: Sequence[Mapping[str, Any]], text: str, columns: Iter
         cells = [cell for values in rows if isinstance(cell := values.get(column), str) and cell.strip()]
         if 2 * len(cells) <= len(rows):
             continue
+        if all(map(_IMAGE.fullmatch, cells)):
+            raise DataError(
+                f"`{column}` names an image for each `{text}`, but these rows would be read as plain text, without it",
+                f"The first is `{cells[0][:_SHOWN_CHARACTERS]}`.",
+                f"To learn from the images, write rows with `image` (`{column}`), `question` (such as `What does it "
+                f"show?`) and `answer` (`{text}`). To learn the text alone: `--set data.shape=text`",
+            )
         if column.lower() in _ASKING and 2 * len(set(cells)) > len(cells) and not _are_written_out(rows, text, column):
             raise DataError(
                 f"`{column}` seems to be what each `{text}` answers, but these rows would be read as plain text, "

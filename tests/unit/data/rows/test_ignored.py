@@ -149,3 +149,10 @@ def test_a_prompt_beside_a_text_is_asked_about_with_commands_that_work(name):
 def test_a_prompt_that_the_text_has_within_it_is_only_named():
     found = rows(*({"prompt": f"What is {number}?", "text": f"What is {number}? A number."} for number in (11, 12, 13)))
     assert detect_shape(found, {}).ignored == ("prompt",)
+
+
+def test_images_beside_texts_are_asked_about():
+    found = rows(*({"file_name": f"images/{number}.JPG", "text": f"A door {number}."} for number in range(4)))
+    with pytest.raises(DataError, match="`file_name` names an image for each `text`"):
+        detect_shape(found, {})
+    assert detect_shape(found, {}, "text").ignored == ("file_name",)

@@ -144,6 +144,10 @@ def test_known_names_of_what_is_written_are_suggested(values: dict[str, Any], co
         ({"data": ["a b", "c d"]}, "`data` seems to hold a whole conversation"),
         ({"#FORMAT=WebAnno TSV 3.3": "1-1"}, "WebAnno TSV"),
         ({"history": "a b", "human_ref_A": "c d", "human_ref_B": "e f"}, "two answers to one prompt"),
+        (
+            {"prompt": "a b", "model_a": "x", "model_b": "y", "response_a": "c d", "response_b": "e f"},
+            "`response_a`, `response_b` seem to be two answers",
+        ),
     ],
     ids=[
         "choices",
@@ -156,6 +160,7 @@ def test_known_names_of_what_is_written_are_suggested(values: dict[str, Any], co
         "in turn",
         "WebAnno",
         "two answers",
+        "answers of models",
     ],
 )
 def test_rows_of_a_known_kind_are_told_what_is_missing(values: dict[str, Any], why: str) -> None:
