@@ -73,6 +73,17 @@ def fold_system(adapted: list[Message]) -> list[Message]:
     return out
 
 
+def join_system(adapted: list[Message]) -> list[Message]:
+    """Makes system texts in a row one, for a template that takes no second."""
+    out: list[Message] = []
+    for message in adapted:
+        if out and message["role"] == out[-1]["role"] == "system":
+            before = out.pop()
+            message = {**before, "content": f"{before['content']}\n\n{message['content']}"}
+        out.append(message)
+    return out
+
+
 def parsed_arguments(arguments: Any) -> Any:
     if not isinstance(arguments, str):
         return arguments

@@ -120,6 +120,9 @@ def probe_template(template: ChatTemplate, tokens: Tokens) -> TemplateProbe:
     if not _writes(template, [{"role": "system", "content": SYSTEM}, PLAIN[0]], None, [SYSTEM, QUESTION]):
         features = replace(features, system=False)
         notes.append("the template has no system role: the system text is put at the start of the next user message")
+    systems: list[Message] = [{"role": "system", "content": text} for text in (SYSTEM, _ABOUT)]
+    if features.system and not _writes(template, [*systems, PLAIN[0]], None, [SYSTEM, _ABOUT, QUESTION]):
+        features = replace(features, joins_system=True)
     if not _writes(template, PLAIN[:1], TOOLS, [NAME, _ABOUT, QUESTION]):
         features = replace(features, tools=False)
         notes.append("the template does not list tools: they are listed in the system text, one JSON line each")

@@ -13,7 +13,7 @@ from typing import Any
 
 from jinja2 import TemplateError, TemplateSyntaxError, nodes
 
-from burnish.data.chat.as_text import Message, calls_as_text, fold_system, parsed_arguments, tools_as_text
+from burnish.data.chat.as_text import Message, calls_as_text, fold_system, join_system, parsed_arguments, tools_as_text
 from burnish.data.chat.own_template import named_templates, parsed, template_variables
 from burnish.data.rows.row import RowError
 from burnish.errors import ModelError
@@ -44,6 +44,8 @@ class TemplateFeatures:
     """What a chat template supports. The rest is written as plain text into supported turns."""
 
     system: bool = True
+    joins_system: bool = False
+    """Whether it takes one system text alone, so that several in a row become one."""
     thoughts: str = "reasoning_content"
     """The form of a thought before an answer in words: one of `THOUGHT_FIELDS`, or of the forms above."""
     call_thoughts: str = "reasoning_content"
@@ -82,6 +84,8 @@ def adapt(
         listed = None
     if not features.system:
         adapted = fold_system(adapted)
+    elif features.joins_system:
+        adapted = join_system(adapted)
     return adapted, listed
 
 

@@ -139,6 +139,16 @@ def test_a_thought_that_is_given_twice_is_written_once() -> None:
     assert adapt([user("Why?"), other], None, TemplateFeatures())[0][1] == other
 
 
+def test_system_texts_in_a_row_become_one_where_the_template_takes_one() -> None:
+    first, second, third = ({"role": "system", "content": text} for text in ("One.", "Two.", "Three."))
+    messages = [first, second, user("Why?"), answer("So."), third, user("And?"), answer("Fine.")]
+    assert adapt(messages, None, TemplateFeatures())[0] == messages
+    joined = {"role": "system", "content": "One.\n\nTwo."}
+    assert adapt(messages, None, TemplateFeatures(joins_system=True))[0] == [joined, *messages[2:]]
+    folded = adapt(messages, None, TemplateFeatures(system=False, joins_system=True))[0]
+    assert folded[0] == user("One.\n\nTwo.\n\nWhy?")
+
+
 def test_results_get_the_ids_of_their_calls() -> None:
     calls = [{"id": name, "function": {"name": name, "arguments": "{}"}} for name in ("first", "second")]
     messages = [

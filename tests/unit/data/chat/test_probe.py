@@ -70,7 +70,12 @@ TOOLS = "(tools[0].function | tojson if tools else '')"
 NO_TOOLS = "(raise_exception('no tools') if tools else '')"
 FEATURES: dict[str, tuple[str, dict[str, Any]]] = {
     "no tools": (written(), {"system": True, "tools": False, "calls": False, "thoughts": TEXT}),
-    "no system": (written(check=ALTERNATE), {"system": False, "calls": False}),
+    "no system": (written(check=ALTERNATE), {"system": False, "calls": False, "joins_system": False}),
+    "one system": (
+        written(check="{% if message.role == 'system' and not loop.first %}{{ raise_exception('late') }}{% endif %}"),
+        {"system": True, "joins_system": True},
+    ),
+    "several systems": (written(), {"system": True, "joins_system": False}),
     "a system text in prompts alone": (
         written("(message.content if message.role != 'system' or add_generation_prompt else '')"),
         {"system": True},
