@@ -209,7 +209,7 @@ def _are_scores(name: str, sample: Sequence[Mapping[str, Any]]) -> bool:
 def two_answers(columns: Sequence[str]) -> tuple[str, str] | None:
     """Two columns with answers to one prompt, such as `response_a` and `response_b`; None if there are not two."""
     found = [(column, match[1].lower()) for column in columns if (match := _NUMBERED.fullmatch(column))]
-    stems = sorted({stem for _, stem in found}, key=lambda stem: stem == "model")  # may be the names of the models
+    stems = sorted(dict(found).values(), key=lambda stem: stem.endswith("model"))  # these may be names of models
     same = [column for column, stem in found if stem == stems[0]]
     return (same[0], same[1]) if len(same) == 2 else None
 

@@ -145,7 +145,15 @@ def test_known_names_of_what_is_written_are_suggested(values: dict[str, Any], co
         ({"#FORMAT=WebAnno TSV 3.3": "1-1"}, "WebAnno TSV"),
         ({"history": "a b", "human_ref_A": "c d", "human_ref_B": "e f"}, "two answers to one prompt"),
         (
-            {"prompt": "a b", "model_a": "x", "model_b": "y", "response_a": "c d", "response_b": "e f"},
+            {
+                "prompt": "a b",
+                "model_a": "x",
+                "model_b": "y",
+                "winner_model_a": 1,
+                "winner_model_b": 0,
+                "response_a": "c d",
+                "response_b": "e f",
+            },
             "`response_a`, `response_b` seem to be two answers",
         ),
     ],
