@@ -4,8 +4,8 @@
 
 Prints seconds and megabytes: from the command to an address, to the first paint and to a usable list of so many runs;
 until a curve of so many steps is drawn; until a change in one browser shows in the other, with so many jobs queued; for
-the upload of a file, and until its rows are understood; and the memory of the studio after each. The trainings of the
-queue are stopped at the end. Needs a Chromium.
+the upload of a file, and until its rows are understood; from moving a what-if slider to the new plan of memory; and the
+memory of the studio after each. The trainings of the queue are stopped at the end. Needs a Chromium.
 """
 
 from __future__ import annotations
@@ -30,9 +30,14 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from burnish.jobs.job import ENDED
 from burnish.jobs.queue import Queue
-from tools.pictures.studio import LONG, browser
+from burnish.studio.drafts import DraftStore
+from tools.pictures.studio import LONG, SAMPLES, browser
 
 _PATIENCE = 600_000
+_MOVE = """(bar, value) => {
+    bar.value = value;
+    for (const name of ["input", "change"]) bar.dispatchEvent(new Event(name, {bubbles: true}));
+}"""
 _WORDS = "Where is the parcel that I ordered on Monday and that has not come yet"
 
 
@@ -66,6 +71,7 @@ def main() -> None:
         with started(folder, []) as bench:
             _lists(bench, opened, asked.runs + 1, asked.steps)
             _upload(bench, opened, upload)
+            _sliders(bench, opened, folder / "project0")
         with started(folder, ["--runs", str(folder / "none")], jobs=asked.jobs) as bench:
             _queue(bench, opened, asked.jobs)
 
@@ -162,6 +168,25 @@ def _upload(bench: Bench, opened: Any, path: Path) -> None:
     page.get_by_text("The first rows").wait_for()
     page.locator(".cells table").wait_for()
     bench.row("  until its first rows are shown", time.monotonic() - begun)
+    page.context.close()
+
+
+def _sliders(bench: Bench, opened: Any, project: Path) -> None:
+    """What-if: from letting a slider go to the new plan of memory."""
+    sample = str(SAMPLES / "orders.jsonl")
+    draft = DraftStore(project / "drafts").create("Orders", "orders.jsonl", {"data.path": sample})
+    page = _page(opened)
+    begun = time.monotonic()
+    page.goto(f"{bench.address}/new/{draft.id}/plan")
+    page.get_by_text("It fits:").wait_for()
+    bench.row("first plan of a draft, its trial steps included", time.monotonic() - begun)
+    for label, value in (("Rank of the adapter", 64), ("Context, tokens", 1024), ("Tokens per step", 4096)):
+        page.wait_for_function("!document.querySelector('.loading')")
+        bar = page.get_by_label(label, exact=True)
+        begun = time.monotonic()
+        bar.evaluate(_MOVE, str(value))
+        page.get_by_text("Measuring a few real steps").wait_for()
+        bench.row(f"{label.lower()}: memory at another position", time.monotonic() - begun)
     page.context.close()
 
 
