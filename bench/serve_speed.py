@@ -1,6 +1,7 @@
 """Tokens per second of answers written at a time: Burnish's batch, transformers' `generate`, and llama.cpp.
 
     python bench/serve_speed.py MODEL [--at 1 8 24] [--tokens 64] [--rounds 3] [--precision fp32] [--gguf FILE]
+                                 [--without-lookup]
 
 MODEL is a folder of a base model. Every program continues the same random prompts of 16 to 128 tokens by as many
 greedy tokens, each in a process of its own; the prompts are other ones in every round. llama.cpp (`xllamacpp`) takes
@@ -58,7 +59,8 @@ def with_burnish(options: argparse.Namespace) -> Callable[[list[list[int]]], Non
 
     engine = Engine({})
     network, _ = engine.call(lambda: loaded(options))
-    engine.call(lambda: engine.add("one", Batch(network, options.precision)))
+    looks_up = False if options.without_lookup else None
+    engine.call(lambda: engine.add("one", Batch(network, options.precision, looks_up=looks_up)))
 
     def run(texts: list[list[int]]) -> None:
         ends: queue.Queue[Any] = queue.Queue()
@@ -168,6 +170,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
+    parser.add_argument("--without-lookup", action="store_true", help="let Burnish guess no tokens")
     parser.add_argument("--gguf", type=Path, help="MODEL for llama.cpp, in the same precision")
     parser.add_argument("--only", choices=PROGRAMS, help=argparse.SUPPRESS)
     options = parser.parse_args()

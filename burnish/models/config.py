@@ -65,11 +65,14 @@ def _numbered(text: Any) -> int | None:
     Of 514 positions it has 512 for tokens, if its pad token has the number 1. The embeddings of such a model know the
     pad token by themselves, beside the table of positions; other tables that have a row for padding count from 0.
     """
+    return _numbered_in(SameConfig.of(text)) if _has_body(text) else None
+
+
+def _has_body(text: Any) -> bool:
+    """Whether transformers itself builds the body of such a model; not of remote code."""
     from transformers import AutoModel
 
-    if type(text) not in AutoModel._model_mapping:  # type: ignore[operator]
-        return None
-    return _numbered_in(SameConfig.of(text))
+    return type(text) in AutoModel._model_mapping  # type: ignore[operator]
 
 
 @functools.lru_cache(maxsize=8)
@@ -86,8 +89,8 @@ def _numbered_in(same: SameConfig) -> int | None:
         return None
     for module in body.modules():
         table, pad = getattr(module, "position_embeddings", None), getattr(module, "padding_idx", None)
-        if isinstance(table, torch.nn.Module) and isinstance(pad, int) and getattr(table, "padding_idx", None) == pad:
-            return int(getattr(table, "weight").shape[0]) - pad - 1  # noqa: B009
+        if isinstance(table, torch.nn.Embedding) and isinstance(pad, int) and table.padding_idx == pad:
+            return table.num_embeddings - pad - 1
     return None
 
 
@@ -187,11 +190,7 @@ def _structure(text: Any, blocks: int) -> list[tuple[str, ...]]:
     A config need not say in a list that, for example, its first blocks have no experts, so the blocks of a network
     without storage are compared.
     """
-    from transformers import AutoModel
-
-    if type(text) not in AutoModel._model_mapping:  # type: ignore[operator]
-        return []
-    return _described(SameConfig.of(text), blocks)
+    return _described(SameConfig.of(text), blocks) if _has_body(text) else []
 
 
 @dataclass(frozen=True)

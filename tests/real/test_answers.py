@@ -16,6 +16,7 @@ from burnish.inference.batch import Asked, Batch, Row
 from burnish.inference.llama_cpp import LlamaCpp
 from burnish.inference.proof import ODD_TEXTS, prove_outputs, prove_tokens
 from burnish.inference.sampling import Chooser, Sampling
+from burnish.models.answering import arrange_for_answers
 from burnish.models.generation import generate_batch
 
 pytestmark = pytest.mark.slow
@@ -42,6 +43,30 @@ def prompts(tokenizer: Any) -> list[list[int]]:
     """The questions by the model's own template."""
     turns = ([{"role": "user", "content": text}] for text in QUESTIONS)
     return [tokenizer.apply_chat_template(one, add_generation_prompt=True)["input_ids"] for one in turns]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_guessed_tokens_change_no_answer(folder: Path, precision: str) -> None:
+    """In bf16, where the logits are the same bit for bit: else nothing is guessed, and there is nothing to compare."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    dtype = {"fp32": "float32", "bf16": "bfloat16"}[precision]
+    network: Any = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval()
+    arrange_for_answers(network, precision)
+    guesses = 0
+    for ids in prompts(tokenizer):
+        answers = []
+        for looks_up in (None, False):
+            batch = Batch(network, precision, looks_up=looks_up)
+            row = Row(Asked(ids, (2,), 48), Chooser(Sampling()))
+            batch.join([row])
+            steps = 0
+            while batch.rows:
+                batch.step()
+                steps += 1
+            answers.append(row.new)
+            guesses += len(row.new) - 1 - steps
+        assert answers[0] == answers[1]
+    assert guesses or precision == "bf16"
 
 
 def test_answers_in_a_batch_are_those_of_generate(folder: Path, network: Any) -> None:

@@ -39,6 +39,7 @@ def _call_as_text(function: Mapping[str, Any]) -> str:
 
 
 def tools_as_text(adapted: list[Message], tools: list[Message]) -> list[Message]:
+    """Describes tools, and how to call one, in the system text; with a new one if there is none."""
     lines = [json.dumps(tool["function"], ensure_ascii=False) for tool in tools]
     text = "\n".join(
         [
