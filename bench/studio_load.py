@@ -34,10 +34,12 @@ from burnish.studio.drafts import DraftStore
 from tools.pictures.studio import LONG, SAMPLES, browser
 
 _PATIENCE = 600_000
-_MOVE = """(bar, value) => {
-    bar.value = value;
+_MOVE = """(bar, places) => {
+    bar.value = Number(bar.value) + places;
     for (const name of ["input", "change"]) bar.dispatchEvent(new Event(name, {bubbles: true}));
 }"""
+_LOOKING_AHEAD = 25
+"""Seconds that a user reads a plan before moving a slider again."""
 _WORDS = "Where is the parcel that I ordered on Monday and that has not come yet"
 
 
@@ -181,14 +183,16 @@ def _sliders(bench: Bench, opened: Any, project: Path) -> None:
     page.get_by_text("It fits:").wait_for()
     bench.row("first plan of a draft, its trial steps included", time.monotonic() - begun)
     plan = page.get_by_label("The plan", exact=True)
-    for label, value in (("Rank of the adapter", 64), ("Context, tokens", 256), ("Tokens per step", 4096)):
-        page.wait_for_function("!document.querySelector('.loading')")
-        before, begun = plan.inner_text(), time.monotonic()
-        page.get_by_label(label, exact=True).evaluate(_MOVE, str(value))
-        while plan.inner_text() == before:
-            time.sleep(0.02)
-        bench.row(f"{label.lower()}: memory at another position", time.monotonic() - begun)
-        page.get_by_text("It fits:").wait_for()
+    for wait, said in ((0, "at once"), (_LOOKING_AHEAD, "after the plan was read")):
+        for label, places in (("Rank of the adapter", 2), ("Context, tokens", -1), ("Tokens per step", 2)):
+            page.wait_for_function("!document.querySelector('.loading')")
+            time.sleep(wait)
+            before, begun = plan.inner_text(), time.monotonic()
+            page.get_by_label(label, exact=True).evaluate(_MOVE, places if not wait else -places)
+            while plan.inner_text() == before:
+                time.sleep(0.02)
+            bench.row(f"{label.lower()}: moved {said}", time.monotonic() - begun)
+            page.get_by_text("It fits:").wait_for()
     page.context.close()
 
 

@@ -154,25 +154,32 @@ def choice(label: str, change: Callable[[str], Any], values: Mapping[str, str], 
     return _labelled(label, more, made)
 
 
-def slider(label: str, change: Callable[[int], Any], bounds: tuple[int, int, int], value: int, **more: Any) -> Part:
-    """A number between bounds, with the number beside it.
+def slider(label: str, change: Callable[[int], Any], numbers: Sequence[int], value: int, **more: Any) -> Part:
+    """One of a few numbers, with the number beside it.
 
     Args:
         label: above it.
         change: receives the number when the slider is let go.
-        bounds: lowest, highest and step.
-        value: at first.
+        numbers: its positions, ascending.
+        value: at first; one of them.
         more: see `field`.
     """
-    low, high, step = bounds
 
     def made(name: str, attributes: dict[str, Any]) -> Part:
         with group("slider"):
-            attributes = {"min": low, "max": high, "step": step, "^value": value, **attributes}
-            bar = part("input", type="range", id=name, **attributes)
+            place = numbers.index(value)
+            attributes = {"min": 0, "max": len(numbers) - 1, "step": 1, "^value": place, **attributes}
+            bar = part("input", type="range", id=name, aria_valuetext=f"{value:,}", **attributes)
             shown = words(f"{value:,}", "number", "output", for_=name)
-            bar.on("change", lambda event: change(int(event.args)), js_handler=_SENDS_VALUE)
-            bar.on("input", lambda event: shown.set_text(f"{int(event.args):,}"), js_handler=_SENDS_VALUE, throttle=0.1)
+
+            def show(event: Any) -> None:
+                number = f"{numbers[int(event.args)]:,}"
+                shown.set_text(number)
+                bar.props["aria-valuetext"] = number  # a screen reader says the number, not its place
+                bar.update()
+
+            bar.on("change", lambda event: change(numbers[int(event.args)]), js_handler=_SENDS_VALUE)
+            bar.on("input", show, js_handler=_SENDS_VALUE, throttle=0.1)
         return bar
 
     return _labelled(label, more, made)

@@ -38,7 +38,7 @@ def row_of(value: Any) -> dict[str, Any] | None:
         return _joined(value) if is_in_pieces(value) else _chosen(value)
     if isinstance(value, str) and value.lstrip().startswith("{"):
         return row_of(_object_in(value))
-    if are_tagged_words(value):
+    if isinstance(value, list) and are_tagged_words(value):
         return _sentence(value)
     if isinstance(value, list) and len(value) > 1 and all(map(_is_message, value)):
         return {"messages": value}

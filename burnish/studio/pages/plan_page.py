@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from nicegui import ui
+from nicegui import background_tasks, ui
 
 from burnish.errors import BurnishError
 from burnish.jobs.job import SUCCEEDED
@@ -31,6 +31,7 @@ from burnish.studio.parts import (
     slider,
     text_area,
 )
+from burnish.studio.what_if import WhatIf
 from burnish.tasks import task_names
 
 if TYPE_CHECKING:
@@ -43,11 +44,11 @@ _SIMPLE = {
     "evaluate.samples": "Answers to watch while it trains",
 }
 _SLIDERS = {
-    "data.context": ("Context, tokens", (64, 4096, 64), 512),
-    "lora.rank": ("Rank of the adapter", (2, 128, 2), 16),
-    "batch.tokens": ("Tokens per step", (256, 16384, 256), 1024),
+    "data.context": ("Context, tokens", (64, 128, 256, 512, 1024, 2048, 4096), 512),
+    "lora.rank": ("Rank of the adapter", (2, 4, 8, 16, 32, 64, 128), 16),
+    "batch.tokens": ("Tokens per step", (256, 512, 1024, 2048, 4096, 8192, 16384), 1024),
 }
-"""What-if: the label, bounds and the usual value of an option."""
+"""What-if: the label, the positions and the usual value of an option. Numbers in between are typed into the form."""
 _MOST_RUNS = 30
 """Runs, the newest first, that can be chosen to be trained further."""
 _BUNDLED = {"seedling": "seedling, bundled, 1.8 M parameters: writes text", "acorn": "acorn, bundled: labels text"}
@@ -72,6 +73,8 @@ class PlanPage:
         self._project, self._draft = project, draft
         self._asked = self._answered = 0
         self._drawn_sliders: list[str] = []
+        self._now: dict[str, int] = {}
+        self._what_if = WhatIf(project.planning)
         self._waiting: asyncio.Future[dict[str, Any]] | None = None
         self._glancing: asyncio.Future[dict[str, Any]] | None = None
         self._task = str(draft.options.get("task", AUTO))
@@ -155,16 +158,25 @@ class PlanPage:
         self._sliders.clear()
         with self._sliders:
             for name in drawn:
-                label, bounds, usual = _SLIDERS[name]
+                label, positions, usual = _SLIDERS[name]
                 now = self._draft.options.get(name, chosen.get(name, usual))
-                self._slider(name, label, bounds, now if isinstance(now, int) else usual)
+                self._slider(name, label, positions, now if isinstance(now, int) else usual)
 
-    def _slider(self, option: str, label: str, bounds: tuple[int, int, int], now: int) -> None:
+    def _slider(self, option: str, label: str, positions: Sequence[int], now: int) -> None:
         async def move(value: int) -> None:
+            self._now[option] = value
             self._keep(option, value)
             await self._plan_both()
 
-        slider(label, move, bounds, min(max(now, bounds[0]), bounds[1]), term=option)
+        self._now[option] = now
+        slider(label, move, sorted({*positions, now}), now, term=option)
+
+    async def _look_ahead(self, asked: int) -> None:
+        """Plans the positions that the sliders may be moved to next."""
+        around = {name: (self._now[name], _SLIDERS[name][1]) for name in self._drawn_sliders}
+        await self._what_if.look_ahead(
+            self._draft.options, around, lambda: asked == self._asked and not self._plan.is_deleted
+        )
 
     async def _change(self, option: str, value: Any) -> None:
         self._keep(option, value)
@@ -198,20 +210,26 @@ class PlanPage:
 
     async def _plan_quickly(self) -> None:
         """The memory alone: an answer while the full plan is being made, in another process."""
-        asked = self._asked
+        asked, options = self._asked, self._draft.options
         if self._glancing is not None:
             self._glancing.cancel()
-        self._glancing = asyncio.ensure_future(self._project.reading.ask(plan_run, self._draft.options, False))
-        try:
-            found = await self._glancing
-        except asyncio.CancelledError:
-            return
-        if asked == self._asked != self._answered and not self._plan.is_deleted and "error" not in found:
+        found = self._what_if.find(options)
+        if found is None:
+            self._glancing = asyncio.ensure_future(self._project.reading.ask(plan_run, options, False))
+            try:
+                found = await self._glancing
+            except asyncio.CancelledError:
+                return
+            self._what_if.keep(options, found)
+        if asked == self._asked != self._answered and not self._plan.is_deleted:
             self._plan.clear()
             with self._plan:
                 part("h2", "The plan")
-                draw_memory(found)
-                loading("Measuring a few real steps")
+                if "error" in found:
+                    refusal(self._named(found["error"]))
+                else:
+                    draw_memory(found)
+                    loading("Measuring a few real steps")
 
     async def _plan_fully(self) -> None:
         """Memory and time, measured on this machine; an older answer is dropped."""
@@ -246,6 +264,7 @@ class PlanPage:
             draw_memory(found)
             draw_time(found)
             draw_choices(found)
+        background_tasks.create(self._look_ahead(asked))
 
     def _named(self, error: Mapping[str, Any]) -> dict[str, str]:
         """An error with the user's name of the file in place of where it is kept."""
