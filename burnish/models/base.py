@@ -22,7 +22,8 @@ from burnish.models.labels import begin_again, has_trained_head, order_of_labels
 from burnish.models.location import ModelLocation, is_bundled, read_config
 from burnish.models.quantization import TIMED_TOKENS, settle, skipped_modules, slowdown
 from burnish.models.tokenizer import choose_pad_token, fit_vocabulary
-from burnish.models.weight_files import check_weight_files
+from burnish.models.unloaded import unloaded_tensors, without_unloaded
+from burnish.models.weight_files import check_weight_files, tensor_names
 from burnish.recipe.schema import ModelSection
 from burnish.visible import parse_json
 
@@ -69,6 +70,8 @@ class BaseModel:
     """Modules without weights in the folder, such as a new head: they are initialized at random and must be trained."""
     notes: list[str] = field(default_factory=list)
     """Adaptations, as sentences for the user."""
+    unloaded: str = ""
+    """A sentence on the tensors in the folder that a model saved whole will not have; empty if it will have all."""
     identity: Hashable = None
     """Equal for networks with the same weights and arithmetic: what was tried out on one holds for the others."""
 
@@ -169,7 +172,7 @@ def load_base(
     try:
         with quiet_transformers(), torch.random.fork_rng(devices=[]):
             seed_torch(0)
-            network, missing, notes = _with_labels(location, section, device, loading, head)
+            network, missing, notes, unloaded = _with_labels(location, section, device, loading, head)
     except (BurnishError, MemoryError):
         raise
     except Exception as error:  # damaged files fail anywhere in transformers
@@ -177,7 +180,8 @@ def load_base(
     new_modules = _new_modules(network, sorted(missing), location, head)
     if head.start is not None:
         start_output(network, new_modules, head.start)
-    base = BaseModel(location, network, tokenizer, new_modules, notes, _identity(location, loading, head, device))
+    identity = _identity(location, loading, head, device)
+    base = BaseModel(location, network, tokenizer, new_modules, notes, without_unloaded(network, unloaded), identity)
     if loading.quantization is None:
         base.network = network = network.to(device)
     else:
@@ -222,8 +226,9 @@ def _notes_on_speed(network: Any, device: torch.device, loading: Loading) -> lis
 
 def _with_labels(
     location: ModelLocation, section: ModelSection, device: torch.device, loading: Loading, head: Head
-) -> tuple[Any, set[str], list[str]]:
-    """The network with outputs for the head's labels, the names of its random weights, and notes on its labels."""
+) -> tuple[Any, set[str], list[str], list[str]]:
+    """The network with outputs for the head's labels, the names of its random weights, notes on its labels, and the
+    names of the tensors in the folder that it has not loaded."""
     config, order = read_config(location, section), None
     is_trained = has_trained_head(config, head)
     if is_trained:
@@ -233,14 +238,17 @@ def _with_labels(
     kept = replace(head, config=without_labels(head)) if order is not None and not is_same else head
     network, report = _from_pretrained(location, section, device, loading, kept)
     missing = {*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])}
+    in_files = tensor_names(location.folder)
+    unloaded = unloaded_tensors(network, report["unexpected_keys"], in_files, head.auto_class)
     if not is_trained or is_same:
-        return network, missing, []
+        return network, missing, [], unloaded
     named = ", ".join(f"`{name}`" for name in own[:_NAMED_LABELS]) + ("…" if len(own) > _NAMED_LABELS else "")
     if order is not None:
         take_outputs(network, order, head)
-        return network, missing, [f"The base model's head knows the labels as {named}; its outputs are taken by name."]
+        note = f"The base model's head knows the labels as {named}; its outputs are taken by name."
+        return network, missing, [note], unloaded
     note = f"The base model's head knows other labels ({named}), so it gets a new one."
-    return network, {*missing, *begin_again(network)}, [note]
+    return network, {*missing, *begin_again(network)}, [note], unloaded
 
 
 def _from_pretrained(

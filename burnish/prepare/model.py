@@ -36,7 +36,7 @@ from burnish.prepare.resolve import Resolver, resolve_choices, resolve_head_rate
 from burnish.prepare.shared import once
 from burnish.prepare.start import start_folder
 from burnish.recipe.schema import AUTO, Recipe
-from burnish.runs.events import ModelReady, Note, Progressed, Resolved, Stage
+from burnish.runs.events import ModelReady, Note, Progressed, Resolved, Stage, Warned
 from burnish.runs.folder import RunFolder
 
 
@@ -73,6 +73,8 @@ def load_network(context: RunContext) -> BaseModel:
     base = _load_or_copy(context)
     for note in base.notes:
         context.emit(Note(note))
+    if base.unloaded and context.method.trains_base:
+        context.emit(Warned(f"{base.unloaded} An adapter (`--method lora`) leaves the base as it is."))
     return base
 
 

@@ -163,6 +163,8 @@ class _Opening:
         context, loading = self.context, Loading(self.dtype, has_dropout=True)
         section, head = context.recipe.model, context.task.objective.head
         base = load_base(where, section, context.tokenizer, context.device, loading, head)
+        if base.unloaded:
+            context.emit(Warned(base.unloaded))
         named = base.network.named_parameters(remove_duplicate=False)  # tied matrices may be untied
         self.held.update({name: parameter.dtype for name, parameter in named})
         return base.network

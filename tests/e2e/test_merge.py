@@ -189,6 +189,20 @@ def test_a_head_of_its_own_where_it_was_the_embedding(here: Path, tiny_model: An
     assert merged.learned.mean > 100 * merged.merged.mean
 
 
+def test_what_the_class_of_the_base_does_not_load_is_named(
+    here: Path, tiny_model: Any, rows_file: Path, burnish: Burnish
+) -> None:
+    """The adapter leaves it in the base; the merged folder does not have it."""
+    model = Path(shutil.copytree(tiny_model("llama"), here / "heads"))
+    file = model / "model.safetensors"
+    save_file({**load_file(file), "mtp.fc.weight": torch.ones(2)}, file, metadata={"format": "pt"})
+    run = train(rows_file, model)
+    result = burnish(f"merge {run.path}")
+    assert result.code == 0, result.err
+    assert "the saved model will not have it" in " ".join(result.err.split())
+    assert "mtp.fc.weight" not in load_file(run.merged / "model.safetensors")
+
+
 def test_weights_are_summed_in_fp32_and_rounded_once(here: Path, tiny_tokenizer: Any, rows_file: Path) -> None:
     model = save_model(here / "model", make_network("llama", len(tiny_tokenizer)).bfloat16(), tiny_tokenizer)
     run = train(rows_file, model)
