@@ -220,8 +220,6 @@ class Ejected:
     """Settings of the base model's config that drop something, and are switched off."""
     left_whole: list[str] = field(default_factory=list)
     """Layers of a quantized base that are not quantized."""
-    vocabulary: int = 0
-    """Rows that the embedding grows to; 0 where it stays as it is."""
 
 
 def write_script(ejected: Ejected) -> str:
@@ -239,7 +237,6 @@ def write_script(ejected: Ejected) -> str:
         bits=method.bits,
         is_adapted=len(ejected.cycles) > 1,
         optimizer=str(ejected.train.optimizer),
-        vocabulary=ejected.vocabulary,
         constants=_constants(ejected),
     )
 
@@ -302,8 +299,6 @@ def _constants(ejected: Ejected) -> Constants:
         groups.append([("LOSS", kind, "TRL's name for it"), ("BETA", float(ejected.preference.beta), "its strength")])
     if not method.trains_base:
         groups.append(_adapter_constants(ejected.lora, ejected.adapter))
-    if ejected.vocabulary:
-        groups.append([("VOCABULARY", ejected.vocabulary, "rows of the embedding after it was extended")])
     if method.quantizes:
         groups.append([("LEFT_WHOLE", ejected.left_whole, "layers that are not quantized")])
     return groups

@@ -30,7 +30,7 @@ from burnish.models.base import load_tokenizer
 from burnish.models.config import context_limit, model_kind
 from burnish.models.device import choose_device, choose_precision, compute_repeatably
 from burnish.models.location import FoundModel, ModelLocation, read_config
-from burnish.models.tokenizer import check_vocabulary, choose_pad_token, missing_rows
+from burnish.models.tokenizer import choose_pad_token, missing_rows
 from burnish.prepare.encode import Encoded, check_rows, encode_cached, encode_records, rows_key, tokenizer_hash
 from burnish.prepare.ends import resolve_ends, taught_inside, without_taught
 from burnish.prepare.final import FinalRows
@@ -50,6 +50,7 @@ from burnish.prepare.resolve import (
 from burnish.prepare.same_inputs import check_alike
 from burnish.prepare.shared import Shared, once
 from burnish.prepare.start import locate_base, tokenizer_place
+from burnish.prepare.vocabulary import check_tokenizer
 from burnish.recipe.schema import AUTO, SHARDED, Recipe
 from burnish.recipe.section import CONTINUE
 from burnish.runs.events import Event, Note, Stage, Warned
@@ -306,7 +307,7 @@ def open_context(
     location = locate_base(resolver.recipe)
     config = read_config(location, section)
     model = FoundModel(location, config, load_tokenizer(tokenizer_place(resolver.recipe, location), section))
-    check_vocabulary(model.tokenizer, model.config.get_text_config().vocab_size, location.name)
+    check_tokenizer(resolver.recipe, model)
     return resolve_run(resolver, recipe, records, model, device, choose_precision(section.precision, device), emit)
 
 

@@ -14,7 +14,6 @@ from burnish.lineage.chain import check_whole
 from burnish.lineage.manifest import check_base, rows_of
 from burnish.lineage.saved_recipe import check_present, open_recipe
 from burnish.models.base import without_dropout
-from burnish.models.tokenizer import vocabulary_size
 from burnish.prepare.context import RunContext, encode, open_context
 from burnish.prepare.model import loading_for, unquantized
 from burnish.prepare.resolve import total_steps
@@ -102,7 +101,6 @@ def _eject(folder: RunFolder, recipe: Recipe, script: Path, rows_file: Path, emi
         adapter=_adapter(result),
         no_dropout=_no_dropout(context),
         left_whole=unquantized(context),
-        vocabulary=vocabulary_size(context.tokenizer, context.config.get_text_config().vocab_size),
     )
     rows = rows_by_step(plan, steps)
     if rows_file.exists() and rows_file.read_bytes() != json_lines(rows):  # not left by an eject that was killed

@@ -17,7 +17,7 @@ from burnish.errors import InputError, MachineError
 from burnish.export.vllm import remark_on_serving
 from burnish.models.config import model_kind
 from burnish.models.device import choose_device, choose_precision
-from burnish.models.location import lacking
+from burnish.models.location import has_tokenizer, lacking
 from burnish.plan.budget import Budget, budget_here, budget_of, settled
 from burnish.plan.devices import Device, custom_device, find_device, load_devices, parse_memory
 from burnish.plan.fit import Fit
@@ -32,6 +32,7 @@ from burnish.prepare.resolve import Resolver, resolve_by_steps
 from burnish.prepare.shared import Shared
 from burnish.prepare.start import settle_start
 from burnish.prepare.strategy import check_strategy
+from burnish.prepare.vocabulary import check_tokenizer
 from burnish.recipe.schema import AUTO, Recipe
 from burnish.runs.event_log import EventLog
 from burnish.runs.events import Listener, Resolved
@@ -181,6 +182,8 @@ def plan(
     else:
         model = find_for_planning(_named(resolver.recipe).model, emit)
         records = placeholder_records(model_kind(model.config))
+    if has_tokenizer(model.location.folder):  # else another one stands in
+        check_tokenizer(resolver.recipe, model)
     device, known = _device(recipe, place)
     check_strategy(recipe, place.gpus * place.nodes)
     precision = _precision(resolver.recipe, device, known)

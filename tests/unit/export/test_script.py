@@ -51,7 +51,6 @@ def make_script(kind: str, **facts: Any) -> str:
         "rows_per_step": 4,
         "micro_rows": 2,
         "adapter": {"target_modules": ["q_proj"]},
-        "vocabulary": 301,
         "cycles": [],
     }
     return write_script(Ejected(**{**options, **known, **facts}))
