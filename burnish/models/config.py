@@ -44,6 +44,16 @@ def context_limit(config: Any) -> int | None:
     return None if positions is None else max(positions, _scaled(config.get_text_config(), positions))
 
 
+def pair_limits(config: Any) -> tuple[int | None, int | None]:
+    """Most tokens of the source and of the answer of an encoder-decoder; None each if its config does not say.
+
+    The start token of the decoder takes the position of the answer's last token, which is never read.
+    """
+    encoder, decoder = config.get_text_config(encoder=True), config.get_text_config(decoder=True)
+    source = getattr(encoder, "max_encoder_position_embeddings", None) or context_limit(encoder)
+    return source, getattr(decoder, "max_decoder_position_embeddings", None) or context_limit(decoder)
+
+
 def has_scaled_positions(config: Any) -> bool:
     """Whether rope scaling lets a model process more tokens than its config's number of positions."""
     return context_limit(config) != _positions(config)
@@ -92,6 +102,27 @@ def _numbered_in(same: SameConfig) -> int | None:
         if isinstance(table, torch.nn.Embedding) and isinstance(pad, int) and table.padding_idx == pad:
             return table.num_embeddings - pad - 1
     return None
+
+
+def lacks_start(config: Any) -> bool:
+    """Whether the decoder of an encoder-decoder has no token to begin with: the config names none, and the class needs
+    it. Some classes take another token, such as the last one of the answer."""
+    if not config.is_encoder_decoder or getattr(config, "decoder_start_token_id", None) is not None:
+        return False
+    import torch
+    from transformers import AutoModelForSeq2SeqLM
+
+    try:
+        with torch.device("meta"):
+            network: Any = AutoModelForSeq2SeqLM.from_config(with_depth(config, 1) if depth(config) else config)
+            labels = torch.zeros((1, 2), dtype=torch.long)
+    except _FAILURES:  # whoever builds the model reports it
+        return False
+    try:
+        network.prepare_decoder_input_ids_from_labels(labels=labels)
+    except _FAILURES:
+        return True
+    return False
 
 
 _FAILURES = (

@@ -12,7 +12,7 @@ from transformers import GenerationConfig
 from transformers.generation.streamers import BaseStreamer
 
 from burnish.errors import InputError, ModelError
-from burnish.models.config import context_limit
+from burnish.models.config import context_limit, pair_limits
 from burnish.models.sharded import is_sharded
 
 _NEUTRAL: dict[str, Any] = {
@@ -127,6 +127,8 @@ def make_greedy(network: Any) -> list[str]:
         return []
     old = {**old, **network.generation_config.to_diff_dict()}
     kept = {name: getattr(network.generation_config, name, None) for name in _TOKENS}
+    if kept["decoder_start_token_id"] is None:  # training begins with that of the config
+        kept["decoder_start_token_id"] = getattr(network.config, "decoder_start_token_id", None)
     check_tokens(kept)
     # greedy in so many words: where nothing is said, a pipeline of transformers samples
     kept = {name: value for name, value in kept.items() if value is not None}
@@ -177,7 +179,8 @@ def generate_batch(
     the one with the longest answer.
 
     Prompts are padded on the left, so that all answers begin in the same column. Answers get the rest of the model's
-    context; a prompt that leaves less than a quarter (or `max_new_tokens`) is truncated on the left.
+    context; a prompt that leaves less than a quarter (or `max_new_tokens`) is truncated on the left. In an
+    encoder-decoder each of the two has positions of its own.
 
     Args:
         network: the network on its device.
@@ -255,6 +258,9 @@ def _fitted(
     """
     kept = [list(prompt) for prompt in prompts]
     limit, room = _context_limit(network), prompt_room(network, max_new_tokens)
+    if network.config.is_encoder_decoder:
+        longest = max_new_tokens if limit is None else min(max_new_tokens, limit)
+        return [prompt[-room:] for prompt in kept] if room else kept, longest
     if not limit or not room:
         return kept, max_new_tokens
     if has_inputs:
@@ -305,13 +311,18 @@ def prompt_room(network: Any, max_new_tokens: int) -> int | None:
         network: that generates.
         max_new_tokens: longest answer in tokens.
     """
+    if network.config.is_encoder_decoder:
+        source = pair_limits(network.config)[0]
+        return None if source is None else max(1, source - _virtual_tokens(network))
     limit = _context_limit(network)
     return None if not limit else limit - min(max_new_tokens, max(1, limit // 4))
 
 
 def _context_limit(network: Any) -> int | None:
-    """Number of positions for prompt and answer together; None without a common limit, as for encoder-decoders."""
-    limit = None if network.config.is_encoder_decoder else context_limit(network.config)
+    """Number of positions for prompt and answer together, or for the answer alone of an encoder-decoder; None for no
+    limit."""
+    config = network.config
+    limit = pair_limits(config)[1] if config.is_encoder_decoder else context_limit(config)
     return None if limit is None else limit - _virtual_tokens(network)
 
 

@@ -1,4 +1,5 @@
-"""Whether a base model has an embedding for every token of its tokenizer; where it has not, what to type."""
+"""Whether a base model has the tokens it needs: an embedding for each one of its tokenizer, and one that answers begin
+with. Where it has not, what to type."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from typing import Any
 
 from burnish.errors import ModelError
 from burnish.methods import LIKELY_METHOD, make_method
+from burnish.models.config import lacks_start
 from burnish.models.location import FoundModel
 from burnish.models.tokenizer import check_vocabulary
 from burnish.recipe.schema import AUTO, Recipe
@@ -36,8 +38,9 @@ def check_tokenizer(recipe: Recipe, model: FoundModel) -> None:
         model: found.
 
     Raises:
-        ModelError: a token has no row.
+        ModelError: a token has no row, or the decoder of an encoder-decoder has no token to begin with.
     """
+    _check_start(model)
     rows, added = model.config.get_text_config().vocab_size, model.tokenizer.added_tokens_decoder
     check_vocabulary(model.tokenizer, rows, model.location.name)
     if recipe.start.how == CONTINUE:
@@ -54,6 +57,27 @@ def check_tokenizer(recipe: Recipe, model: FoundModel) -> None:
         f"Its embedding has {rows:,} rows. Texts with {'such tokens' if len(lacking) > 1 else 'that token'} would need "
         "more, and those would be untrained.",
         _how_to_add(model, max(added) + 1, [*asked, *lacking] if len(lacking) <= _NAMED else []),
+    )
+
+
+_BEGIN = (
+    "import json, pathlib; file = pathlib.Path({file}); config = json.loads(file.read_text()); "
+    'config["decoder_start_token_id"] = {token}; file.write_text(json.dumps(config, indent=2))'
+)
+
+
+def _check_start(model: FoundModel) -> None:
+    if not lacks_start(model.config):
+        return
+    pad = model.config.get_text_config().pad_token_id
+    token = model.tokenizer.pad_token_id if pad is None else pad
+    file = json.dumps(str((model.location.folder / "config.json").absolute()))
+    command = quoted(_BEGIN.format(file=file, token=token))
+    raise ModelError(
+        f"`{model.location.name}` has no token that its answers begin with",
+        "`decoder_start_token_id` is missing in its config. T5 and its relatives begin with the pad token; if this "
+        "model was trained with another one, its documentation says which.",
+        f"Write the pad token into the config: `python -c {command}`",
     )
 
 

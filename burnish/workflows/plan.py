@@ -182,7 +182,7 @@ def plan(
     else:
         model = find_for_planning(_named(resolver.recipe).model, emit)
         records = placeholder_records(model_kind(model.config))
-    if has_tokenizer(model.location.folder):  # else another one stands in
+    if has_tokenizer(model.location.folder):  # else that of another model is used
         check_tokenizer(resolver.recipe, model)
     device, known = _device(recipe, place)
     check_strategy(recipe, place.gpus * place.nodes)

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from burnish.models.generation import Decoding, generate_batch, make_greedy
+from burnish.models.generation import Decoding, generate_batch, longest_answer, make_greedy, prompt_room
 from burnish.models.text_stream import TextStreamer
 from tests.tiny_models import CONTEXT, LAYOUTS, make_network
 
@@ -54,6 +55,48 @@ def test_the_output_matrix_is_not_copied_for_each_prompt(tiny_tokenizer: Any) ->
     with Widest() as seen:
         generate_batch(network, tiny_tokenizer, prompts_of((9, 9, 9)), [EOS], 2)
     assert seen.elements == network.get_output_embeddings().weight.numel()
+
+
+LIMITED: dict[str, tuple[Any, dict[str, Any]]] = {
+    "bart": (transformers.BartConfig, {"max_position_embeddings": 24}),
+    "mbart": (transformers.MBartConfig, {"max_position_embeddings": 24, "decoder_start_token_id": 2}),
+    "pegasus": (transformers.PegasusConfig, {"max_position_embeddings": 24}),
+    "led": (
+        transformers.LEDConfig,
+        {"max_encoder_position_embeddings": 32, "max_decoder_position_embeddings": 24, "attention_window": 16},
+    ),
+}
+
+
+@pytest.mark.parametrize("layout", LIMITED)
+def test_answers_of_encoder_decoders_end_with_their_positions(layout: str, tiny_tokenizer: Any) -> None:
+    """Prompt and answer have positions of their own: one is truncated, the other ends."""
+    make, positions = LIMITED[layout]
+    sizes = {"encoder_ffn_dim": 48, "decoder_ffn_dim": 48, "encoder_attention_heads": 4, "decoder_attention_heads": 4}
+    layers = {"d_model": 32, "encoder_layers": 1, "decoder_layers": 1}
+    config = make(vocab_size=300, pad_token_id=0, bos_token_id=1, eos_token_id=2, **sizes, **layers, **positions)
+    torch.manual_seed(0)
+    network = transformers.AutoModelForSeq2SeqLM.from_config(config).eval()
+    network.generation_config.forced_eos_token_id = None
+    room = prompt_room(network, 100)
+    assert room == (32 if layout == "led" else 24)
+    prompts = prompts_of((50, 5))
+    assert longest_answer(network, prompts, 100, False) == 24
+    (cut, *others), (same,) = (
+        generate_batch(network, tiny_tokenizer, asked, [299], 100) for asked in (prompts, [prompts[0][-room:]])
+    )
+    assert cut == same
+    assert all(len(answer) <= 24 for answer in (cut, *others))
+    assert max(len(answer) for answer in (cut, *others)) == 24
+
+
+def test_answers_of_relative_positions_have_no_end(tiny_tokenizer: Any) -> None:
+    config = transformers.T5Config(
+        vocab_size=300, d_model=32, d_kv=8, d_ff=48, num_layers=1, num_heads=4, decoder_start_token_id=0, pad_token_id=0
+    )
+    network = transformers.AutoModelForSeq2SeqLM.from_config(config).eval()
+    assert prompt_room(network, 100) is None
+    assert longest_answer(network, prompts_of((600,)), 2_000, False) == 2_000
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import transformers
 from transformers import AutoConfig, AutoModelForCausalLM
 
 import burnish
 from burnish.errors import ModelError
+from burnish.models.config import lacks_start
 from burnish.recipe.schema import Recipe
 from burnish.workflows.plan import Place
 from burnish.workflows.plan import plan as make_plan
 from tests.snapshots import check_message
+from tests.tiny_architectures import save_architecture
 from tests.tiny_models import make_network, make_tokenizer, save_model
 
 QUICK: dict[str, Any] = {"max_steps": 1, "precision": "fp32", "device": "cpu", "name": "mine"}
@@ -75,3 +78,27 @@ def test_many_are_not_listed(rows: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError) as caught:
         burnish.train(rows, model="model", method="lora", set=SETS, **QUICK)
     check_message(caught.value, {str(tmp_path): "HERE"})
+
+
+def test_a_decoder_without_a_token_to_begin_with_is_refused(rows: Path, tmp_path: Path) -> None:
+    """transformers fails in the first step. The command of the message writes it into the config."""
+    model = save_architecture("T5", tmp_path / "model")
+    for name in ("config.json", "generation_config.json"):
+        settings = json.loads((model / name).read_text(encoding="utf-8"))
+        del settings["decoder_start_token_id"]
+        (model / name).write_text(json.dumps(settings), encoding="utf-8")
+    with pytest.raises(ModelError) as caught:
+        burnish.train(rows, model="model", method="lora", set=SETS, **QUICK)
+    check_message(caught.value, {str(tmp_path): "HERE"})
+    command = caught.value.fix.split("`")[1]
+    subprocess.run([sys.executable, *shlex.split(command)[1:]], check=True)
+    result = burnish.train(rows, model="model", method="lora", set=SETS, **QUICK)
+    assert isinstance(result.generate("Where?"), str)
+
+
+def test_classes_that_begin_with_another_token_are_not() -> None:
+    """mBART begins with the last token of the answer."""
+    assert lacks_start(transformers.T5Config())
+    assert not lacks_start(transformers.MBartConfig())
+    assert not lacks_start(transformers.BartConfig())
+    assert not lacks_start(transformers.LlamaConfig())
