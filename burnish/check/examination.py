@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -121,7 +122,7 @@ class Examination:
         self.labels = LabelCounts()
         self.languages = LanguageMix()
         self.rejected = 0
-        self.message_keys: set[str] = set()
+        self.message_keys = Counter[str]()
         """Keys of messages that a chat template may not write."""
         self._rejected: dict[str, str] = {}
         """Places of rows that cannot be used, and why."""
@@ -162,7 +163,7 @@ class Examination:
                 for kind, seen in scan(text):
                     found.setdefault(kind, seen)
         for dialogue in record.dialogues():
-            self.message_keys |= message_keys(dialogue)
+            self.message_keys.update(message_keys(dialogue))
             for kind, seen in odd_turns(dialogue):
                 found.setdefault(kind, seen)
         return found
@@ -189,7 +190,7 @@ class Examination:
         self.labels.join(later.labels)
         self.languages.join(later.languages)
         self.rejected += later.rejected
-        self.message_keys |= later.message_keys
+        self.message_keys.update(later.message_keys)
         self._rejected |= later._rejected
         self._chosen += later._chosen
         self._answers.extend(later._answers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -28,10 +29,10 @@ def report_shape(shape: Shape, emit: Callable[[Event], None]) -> None:
 
 def report_messages(context: RunContext, refused: Sequence[Rejected]) -> None:
     """Reports what of the conversations is not used: keys that the template does not write, and refused answers."""
-    keys = set[str]()
+    keys = Counter[str]()
     for record in chain(context.records.train, context.records.valid, context.records.test):
         for dialogue in record.dialogues():
-            keys |= message_keys(dialogue)
+            keys.update(message_keys(dialogue))
     for note in context.task.encoder.notes_on(keys):
         context.emit(Note(note))
     places: dict[str, list[str]] = {}

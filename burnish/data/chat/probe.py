@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from os.path import commonprefix
 from typing import Any
 
+from burnish.data.chat.spaces import answer_spaces, is_space, notes_on_spaces
 from burnish.data.chat.template import (
     BLOCKS,
     CLOSED,
@@ -376,17 +378,18 @@ THOUGHT, CALL_THOUGHT = "assistant.thought", "assistant.thought before a call"
 _ALWAYS_USED = ("role", "content", "tool_calls", "weight", "reasoning_content")
 
 
-def message_keys(messages: Iterable[Mapping[str, Any]]) -> set[str]:
-    """The keys of messages that a template may or may not write, each as `role.key`; thoughts as `THOUGHT` or
-    `CALL_THOUGHT`."""
-    keys: set[str] = set()
+def message_keys(messages: Iterable[Mapping[str, Any]]) -> Counter[str]:
+    """The keys of messages that a template may or may not write, each as `role.key`, with the number of messages;
+    thoughts as `THOUGHT` or `CALL_THOUGHT`, and white space as `answer_spaces` names it."""
+    keys = Counter[str]()
     for message in messages:
         role, content = message["role"], message.get("content")
         keys.update(f"{role}.{key}" for key in message if key not in _ALWAYS_USED)
         if role != "assistant":
             continue
         if message.get("reasoning_content") or (isinstance(content, str) and split_thought(content)[0]):
-            keys.add(CALL_THOUGHT if message.get("tool_calls") else THOUGHT)
+            keys[CALL_THOUGHT if message.get("tool_calls") else THOUGHT] += 1
+        keys.update(answer_spaces(message))
     return keys
 
 
@@ -406,11 +409,12 @@ def notes_on_keys(template: ChatTemplate, features: TemplateFeatures, keys: Coll
         notes.append(f"the template has no place for thoughts{where}: they are left out there")
     if TEXT in forms:
         notes.append("the template has no form of its own for thoughts: they are written in <think> tags")
-    unread = sorted(key for key in set(keys) - set(thoughts) if not _reads_key(template, features, key))
+    others = {key for key in keys if key not in thoughts and not is_space(key)}
+    unread = sorted(key for key in others if not _reads_key(template, features, key))
     if unread:
         named = ", ".join(f"`{key.partition('.')[2]}` ({key.partition('.')[0]})" for key in unread)
         notes.append(f"the template does not write these keys of the messages: {named}")
-    return notes
+    return notes + notes_on_spaces(template, features, Counter(keys))
 
 
 def _reads_key(template: ChatTemplate, features: TemplateFeatures, key: str) -> bool:

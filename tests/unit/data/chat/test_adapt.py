@@ -310,8 +310,8 @@ KEYS = [
 
 @pytest.mark.parametrize(("message", "keys"), KEYS)
 def test_keys_that_a_template_may_write(message: dict[str, Any], keys: set[str]) -> None:
-    assert message_keys([message]) == keys
-    assert message_keys([user("Hi"), message, user("Bye")]) == keys
+    assert message_keys([message]) == dict.fromkeys(keys, 1)
+    assert message_keys([user("Hi"), message, user("Bye")]) == dict.fromkeys(keys, 1)
 
 
 @pytest.mark.parametrize(
