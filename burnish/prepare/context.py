@@ -183,7 +183,7 @@ class RunContext:
         return self._questions(self.final.records, self.final.encoded, most)
 
     def _questions(self, records: Sequence[Any], encoded: Encoded, most: int) -> list[Question]:
-        asked = (self.task.predictor.question(records[index]) for index in sorted(set(encoded.owners)))
+        asked = (self.task.question(records[index]) for index in sorted(set(encoded.owners)))
         return list(islice((question for question in asked if question is not None), most))
 
     def unread_sections(self) -> set[str]:

@@ -375,6 +375,13 @@ class Task(TaskFacts):
     scorer: Scorer
     predictor: Predictor
 
+    def question(self, record: Any) -> Question | None:
+        """`Predictor.question`; None as well if the record is learned only up to a turn that cannot be encoded."""
+        try:
+            return self.predictor.question(record)
+        except RowError:
+            return None
+
 
 class Segment(NamedTuple):
     """A part of an example."""

@@ -74,6 +74,32 @@ def fold_system(adapted: list[Message]) -> list[Message]:
     return out
 
 
+def move_system(adapted: list[Message]) -> list[Message]:
+    """Puts system texts after the first turn into user turns: at the start of the next one, or, if an answer follows,
+    at the end of the one before."""
+    begun = next((place for place, message in enumerate(adapted) if message["role"] != "system"), len(adapted))
+    out, pending = adapted[:begun], list[str]()
+    for message in adapted[begun:]:
+        if message["role"] == "system":
+            pending.append(message["content"])
+            continue
+        if pending and message["role"] == "user" and isinstance(message["content"], str):
+            message = {**message, "content": "\n\n".join([*pending, message["content"]])}
+        elif pending:
+            out = _asked_at_end(out, pending)
+        pending = []
+        out.append(message)
+    return _asked_at_end(out, pending) if pending else out
+
+
+def _asked_at_end(turns: list[Message], texts: list[str]) -> list[Message]:
+    """The turns with texts at the end of the last one, or in a user turn of their own."""
+    *before, last = turns
+    if last["role"] == "user" and isinstance(last["content"], str):
+        return [*before, {**last, "content": "\n\n".join([last["content"], *texts])}]
+    return [*turns, {"role": "user", "content": "\n\n".join(texts)}]
+
+
 def join_system(adapted: list[Message]) -> list[Message]:
     """Makes system texts in a row one, for a template that takes no second."""
     out: list[Message] = []

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from os.path import commonprefix
 from typing import Any
 
+from burnish.data.chat.late_system import is_late_system, late_systems, notes_on_late_system, system_features
 from burnish.data.chat.spaces import answer_spaces, is_space, notes_on_spaces
 from burnish.data.chat.template import (
     BLOCKS,
@@ -119,13 +120,10 @@ def probe_template(template: ChatTemplate, tokens: Tokens) -> TemplateProbe:
     """
     header = _header(template)
     features, notes = TemplateFeatures(), _notes_on_plain(header, template)
-    if not _writes(template, [{"role": "system", "content": SYSTEM}, PLAIN[0]], None, [SYSTEM, QUESTION]):
-        features = replace(features, system=False)
+    features = system_features(template, features)
+    if not features.system:
         notes.append("the template has no system role: the system text is put at the start of the next user message")
-    systems: list[Message] = [{"role": "system", "content": text} for text in (SYSTEM, _ABOUT)]
-    if features.system and not _writes(template, [*systems, PLAIN[0]], None, [SYSTEM, _ABOUT, QUESTION]):
-        features = replace(features, joins_system=True)
-    if not _writes(template, PLAIN[:1], TOOLS, [NAME, _ABOUT, QUESTION]):
+    if not template.writes(PLAIN[:1], TOOLS, [NAME, _ABOUT, QUESTION]):
         features = replace(features, tools=False)
         notes.append("the template does not list tools: they are listed in the system text, one JSON line each")
     tools = TOOLS if features.tools else None
@@ -165,17 +163,6 @@ def _notes_on_plain(header: str | None, template: ChatTemplate) -> list[str]:
     if header:
         return [f"the template writes {header!r} before an answer: the model learns to write it too"]
     return []
-
-
-def _writes(
-    template: ChatTemplate, messages: Sequence[Message], tools: list[Message] | None, words: Sequence[str]
-) -> bool:
-    """Whether the prompt of the next answer has all these words."""
-    try:
-        text = template.render(messages, tools, answer_next=True)
-    except RowError:
-        return False
-    return all(word in text for word in words)
 
 
 def _call_features(
@@ -381,7 +368,8 @@ _ALWAYS_USED = ("role", "content", "tool_calls", "weight", "reasoning_content")
 def message_keys(messages: Iterable[Mapping[str, Any]]) -> Counter[str]:
     """The keys of messages that a template may or may not write, each as `role.key`, with the number of messages;
     thoughts as `THOUGHT` or `CALL_THOUGHT`, and white space as `answer_spaces` names it."""
-    keys = Counter[str]()
+    messages = list(messages)
+    keys = Counter[str](late_systems(messages))
     for message in messages:
         role, content = message["role"], message.get("content")
         keys.update(f"{role}.{key}" for key in message if key not in _ALWAYS_USED)
@@ -409,12 +397,13 @@ def notes_on_keys(template: ChatTemplate, features: TemplateFeatures, keys: Coll
         notes.append(f"the template has no place for thoughts{where}: they are left out there")
     if TEXT in forms:
         notes.append("the template has no form of its own for thoughts: they are written in <think> tags")
-    others = {key for key in keys if key not in thoughts and not is_space(key)}
+    others = {key for key in keys if key not in thoughts and not is_space(key) and not is_late_system(key)}
     unread = sorted(key for key in others if not _reads_key(template, features, key))
     if unread:
         named = ", ".join(f"`{key.partition('.')[2]}` ({key.partition('.')[0]})" for key in unread)
         notes.append(f"the template does not write these keys of the messages: {named}")
-    return notes + notes_on_spaces(template, features, Counter(keys))
+    counts = Counter(keys)
+    return notes + notes_on_late_system(features, counts) + notes_on_spaces(template, features, counts)
 
 
 def _reads_key(template: ChatTemplate, features: TemplateFeatures, key: str) -> bool:

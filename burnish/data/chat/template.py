@@ -13,7 +13,15 @@ from typing import Any
 
 from jinja2 import TemplateError, TemplateSyntaxError, nodes
 
-from burnish.data.chat.as_text import Message, calls_as_text, fold_system, join_system, parsed_arguments, tools_as_text
+from burnish.data.chat.as_text import (
+    Message,
+    calls_as_text,
+    fold_system,
+    join_system,
+    move_system,
+    parsed_arguments,
+    tools_as_text,
+)
 from burnish.data.chat.own_template import named_templates, parsed, template_variables
 from burnish.data.rows.row import RowError
 from burnish.errors import ModelError
@@ -46,6 +54,8 @@ class TemplateFeatures:
     system: bool = True
     joins_system: bool = False
     """Whether it takes one system text alone, so that several in a row become one."""
+    moves_system: bool = False
+    """Whether it takes system texts at the beginning only, so that later ones become part of a user turn."""
     thoughts: str = "reasoning_content"
     """The form of a thought before an answer in words: one of `THOUGHT_FIELDS`, or of the forms above."""
     call_thoughts: str = "reasoning_content"
@@ -84,7 +94,10 @@ def adapt(
         listed = None
     if not features.system:
         adapted = fold_system(adapted)
-    elif features.joins_system:
+        return adapted, listed
+    if features.moves_system:
+        adapted = move_system(adapted)
+    if features.joins_system:
         adapted = join_system(adapted)
     return adapted, listed
 
@@ -382,6 +395,14 @@ class ChatTemplate:
     def fixed_date(self) -> str | None:
         """The date written instead of today's, if the template uses today's date."""
         return _TODAY.isoformat() if self._is_dated else None
+
+    def writes(self, messages: Sequence[Message], tools: list[Message] | None, words: Sequence[str]) -> bool:
+        """Whether the prompt of the next answer has all these words; not if the template rejects the messages."""
+        try:
+            text = self.render(messages, tools, answer_next=True)
+        except RowError:
+            return False
+        return all(word in text for word in words)
 
     def render(self, messages: Sequence[Message], tools: list[Message] | None, answer_next: bool) -> str:
         """The text of `messages`; with `answer_next`, including the prompt for the next answer.
