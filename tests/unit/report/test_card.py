@@ -157,6 +157,8 @@ def test_code_for_every_task_is_python(task: str, whole: bool, tmp_path: Path) -
         assert ("generation_config" in snippet.lower() or "GenerationConfig" in snippet) == (
             not whole and task in ("text", "chat", "preference", "text-to-text", "vision")
         )
+        # PEFT alone answers as the base's own settings say, and not as it was evaluated
+        assert ("without this line PEFT keeps" in snippet) == ("GenerationConfig" in snippet)
 
 
 def test_a_base_on_the_hub_is_named_with_its_revision(tmp_path: Path) -> None:
