@@ -6,7 +6,8 @@ and `start.how` how. Nothing heavy is imported, so that a mistake shows at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,8 +116,15 @@ def locate_base(recipe: Recipe) -> ModelLocation:
     Raises:
         ModelError: there is none; where an adapter of another tool names it, with how to say where it is.
     """
-    try:
+    with naming_adapter(recipe):
         return locate_model(recipe.model)
+
+
+@contextmanager
+def naming_adapter(recipe: Recipe) -> Iterator[None]:
+    """Where a base model is not found that an adapter of another tool names, the error says so, and what to do."""
+    try:
+        yield
     except ModelError as error:
         adapter = Path(recipe.start.path) if recipe.start.path else None
         if adapter is None or not (adapter / ADAPTER_CONFIG).is_file():

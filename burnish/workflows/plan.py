@@ -17,7 +17,7 @@ from burnish.errors import InputError, MachineError
 from burnish.export.vllm import remark_on_serving
 from burnish.models.config import model_kind
 from burnish.models.device import choose_device, choose_precision
-from burnish.models.location import has_tokenizer, lacking
+from burnish.models.location import FoundModel, has_tokenizer, lacking
 from burnish.plan.budget import Budget, budget_here, budget_of, settled
 from burnish.plan.devices import Device, custom_device, find_device, load_devices, parse_memory
 from burnish.plan.fit import Fit
@@ -30,7 +30,7 @@ from burnish.prepare.context import encode, name_model, read_rows, resolve_run
 from burnish.prepare.first_checks import check_options
 from burnish.prepare.resolve import Resolver, resolve_by_steps
 from burnish.prepare.shared import Shared
-from burnish.prepare.start import settle_start
+from burnish.prepare.start import naming_adapter, settle_start
 from burnish.prepare.strategy import check_strategy
 from burnish.prepare.vocabulary import check_tokenizer
 from burnish.recipe.schema import AUTO, Recipe
@@ -178,9 +178,9 @@ def plan(
     if has_data:
         records = read_rows(recipe, emit, shared=shared)
         name_model(resolver, records)
-        model = find_for_planning(resolver.recipe.model, emit)
+        model = _found(resolver.recipe, emit)
     else:
-        model = find_for_planning(_named(resolver.recipe).model, emit)
+        model = _found(_named(resolver.recipe), emit)
         records = placeholder_records(model_kind(model.config))
     if has_tokenizer(model.location.folder):  # else that of another model is used
         check_tokenizer(resolver.recipe, model)
@@ -221,6 +221,11 @@ def plan(
     elif known is None:
         made.why_no_time = "without DATA: time is measured on its rows"
     return made
+
+
+def _found(recipe: Recipe, emit: Listener) -> FoundModel:
+    with naming_adapter(recipe):
+        return find_for_planning(recipe.model, emit)
 
 
 def _named(recipe: Recipe) -> Recipe:

@@ -16,6 +16,7 @@ from burnish.prepare.start import find_start, locate_base, settle_start
 from burnish.recipe.load import dump_recipe, load_recipe
 from burnish.recipe.schema import Recipe
 from burnish.runs.events import Resolved
+from burnish.workflows.plan import Place, plan
 
 FINISHED = {"event": "Finished", "best_step": 40, "loss_before": 2.0, "loss_after": 1.0, "seconds": 1.0, "result": "x"}
 
@@ -193,15 +194,13 @@ def test_a_form_without_an_option_is_merged(settings: dict[str, Any], tmp_path: 
 
 @pytest.mark.parametrize("base", ["unsloth/llama-3-8b-bnb-4bit", "../nowhere"])
 def test_a_base_that_an_adapter_names_and_that_is_not_here_can_be_given(base: str, tmp_path: Path) -> None:
-    adapter = tmp_path / "adapter"
-    adapter.mkdir()
-    config = {"peft_type": "LORA", "r": 4, "task_type": "CAUSAL_LM", "base_model_name_or_path": base}
-    (adapter / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
-    recipe = Recipe().with_options(model={"name": base}, start={"path": str(adapter)})
-    with pytest.raises(ModelError) as refused:
-        locate_base(recipe)
-    assert base in refused.value.what and "adapter_config.json` names it" in refused.value.why
-    assert f"`--model BASE --set start.path={adapter}`" in refused.value.fix
+    place = adapter(tmp_path / "theirs", base_model_name_or_path=base)
+    recipe = Recipe().with_options(model={"name": base}, start={"path": str(place)})
+    for looks_for_it in (locate_base, lambda recipe: plan(recipe, Place())):
+        with pytest.raises(ModelError) as refused:
+            looks_for_it(recipe)
+        assert base in refused.value.what and "adapter_config.json` names it" in refused.value.why
+        assert f"`--model BASE --set start.path={place}`" in refused.value.fix
     with pytest.raises(ModelError) as other:
         locate_base(recipe.with_options(model={"name": "../elsewhere"}))
     assert "names it" not in other.value.why
