@@ -9,6 +9,7 @@ from typing import Any
 
 from burnish.check.finding import Tally
 from burnish.check.rows import TRAIN
+from burnish.data.labels.spellings import meaning_of, renaming
 from burnish.tasks.task import Task
 
 _MIN_ROWS = 5
@@ -76,14 +77,21 @@ class LabelCounts:
             if count > _MAX_SHARE * self.rows:
                 tally.add("lopsided-labels", self.places[label], f"`{label}` in {100 * count / self.rows:.1f} %")
         for label, other in spelled_alike(self.counts):
-            tally.add("labels-spelled-alike", self.places[label], f"`{label}` beside `{other}`")
+            tally.add(
+                "labels-spelled-alike", self.places[label], f"`{label}` beside `{other}`: {renaming({label: other})}"
+            )
 
 
 def spelled_alike(counts: Mapping[str, int]) -> Iterator[tuple[str, str]]:
-    """Yields (rarer spelling, more common spelling) of labels that differ only in case or spaces."""
+    """Yields (rarer spelling, more common spelling) of labels that differ only in case, spaces or notation.
+
+    A notation is how true and false are written: `1` beside `true`.
+    """
     common: dict[str, str] = {}
     for label in sorted(counts, key=lambda label: -counts[label]):
         plain = "".join(label.casefold().split())
+        if len(plain) > 1 or plain.isdecimal():  # single letters are classes of their own as often
+            plain = meaning_of(plain) or plain
         if plain in common:
             yield label, common[plain]
         else:

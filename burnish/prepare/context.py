@@ -65,6 +65,7 @@ _NO_ANNOTATION = {
     "annotation.separator": "none",
     "annotation.columns": [],
     "annotation.missing": [],
+    "annotation.rename": {},
     "annotation.good": [],
 }
 """What remains of these options where the shape of the rows did not choose them."""

@@ -178,7 +178,7 @@ def takes_text_only(field: FieldInfo) -> bool:
 
 def takes_texts(field: FieldInfo) -> bool:
     """Whether an option is a map of text to text, so that its values are kept as written."""
-    return field.annotation == dict[str, str]
+    return dict[str, str] in _members(field.annotation)
 
 
 def takes_bool(field: FieldInfo) -> bool:

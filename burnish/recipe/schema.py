@@ -171,6 +171,9 @@ class AnnotationSection(Section):
     missing: Auto | list[str | int | float] = AUTO
     """Values that mean "no gold label"; such rows are left out, as are those with an empty cell. `auto` knows the usual
     ones, such as `-`, `nan` and -1 beside the classes 0, 1 and 2."""
+    rename: Auto | dict[str, str] = AUTO
+    """Labels to read under another name, as `label: other`, for example `{Good: good}`. `auto` makes two classes of
+    labels that all mean true or false, such as true and 1 beside false."""
     good: Auto | list[str | int | float] = AUTO
     """Values that rate an answer as good; all others are bad. `auto` knows true, 1, `good`, `up` and the like."""
     good_from: float | None = None

@@ -32,6 +32,7 @@ from burnish.data.labels.missing import (
 )
 from burnish.data.labels.numbers import are_amounts, could_be_amounts, mixed_notations, number_of
 from burnish.data.labels.rows import are_labels
+from burnish.data.labels.spellings import SpellingReading, describe_spellings, describe_unused, find_spellings
 from burnish.data.labels.texts import MANY_VALUES, SHOWN, annotation_values
 from burnish.data.rows.ignored import seems_to_annotate
 from burnish.data.rows.pattern import Pattern
@@ -95,9 +96,12 @@ def settle_labels(pattern: Pattern, rows: Sequence[Values], asked: Asked) -> Set
     notes += _notes_on_others(narrow, name, rows, asked)
     separator, said, chosen = _separator(name, cells, labels, asked)
     if separator != NONE:
-        return Settled(classes, (*readings, CellReading(name, separator)), (*notes, *said), (*choices, *chosen))
-    said = [*said, *_class_notes(name, labels, asked, is_pair=len(pattern.required) == 3)]
-    return Settled(classes, readings, (*notes, *said), (*choices, *chosen))
+        readings = (*readings, CellReading(name, separator))
+    else:
+        said = [*said, *_class_notes(name, labels, asked, is_pair=len(pattern.required) == 3)]
+    names, renamed, chosen_names = _spellings(name, cells, labels, asked)
+    readings = (*readings, SpellingReading(name, names)) if names else readings
+    return Settled(classes, readings, (*notes, *said, *renamed), (*choices, *chosen, *chosen_names))
 
 
 def _notes_on_others(pattern: Pattern, name: str, rows: Sequence[Values], asked: Asked) -> list[str]:
@@ -160,6 +164,13 @@ def _texts(cells: Sequence[Any]) -> list[str]:
     return [text for cell in cells if (text := spelled(cell))]
 
 
+def _every_label(cells: Sequence[Any]) -> list[str]:
+    """The distinct labels of the cells; where some are lists, those in lists."""
+    listed = [cell for cell in cells if isinstance(cell, list)]
+    labels = [spelled(item) for cell in listed for item in cell] if listed else _texts(cells)
+    return list(dict.fromkeys(filter(None, labels)))
+
+
 def _as(other: Pattern) -> dict[str, Any]:
     """What makes a pattern one of another kind: its name, its record and its reader."""
     return {"name": other.name, "record": other.record, "reader": other.reader}
@@ -170,9 +181,7 @@ def _missing(name: str, cells: Sequence[Any], asked: Asked) -> tuple[list[str], 
     wanted = asked.annotation.missing
     if wanted != AUTO:
         return [spelled(value) for value in wanted], [], ()
-    listed = [cell for cell in cells if isinstance(cell, list)]
-    labels = [spelled(item) for cell in listed for item in cell] if listed else _texts(cells)
-    distinct = list(dict.fromkeys(filter(None, labels)))
+    distinct = _every_label(cells)
     found = find_missing(distinct)
     notes = []
     if found:
@@ -301,6 +310,21 @@ def _separator(
             f"`--set annotation.separator={other}`."
         )
     return NONE, notes, (("annotation.separator", NONE, f"each cell of `{name}` is one label"),)
+
+
+def _spellings(
+    name: str, cells: Sequence[Any], labels: Sequence[str], asked: Asked
+) -> tuple[Mapping[str, str], list[str], tuple[Choice, ...]]:
+    """Which labels are read under another name, what to say of it, and the option that repeats it."""
+    wanted = asked.annotation.rename
+    if wanted != AUTO:
+        names = {spelled(label): other for label, other in wanted.items()}
+        return names, describe_unused(name, names, _every_label(cells)), ()
+    listed = any(isinstance(cell, (list, tuple)) for cell in cells)
+    names = {} if listed else find_spellings(labels)
+    said = [describe_spellings(name, names, labels)] if names else []
+    reason = f"`{name}` spells true and false in several ways" if names else f"each label of `{name}` is a class"
+    return names, said, (("annotation.rename", names, reason),)
 
 
 def _shown(separator: str) -> str:

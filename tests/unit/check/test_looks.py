@@ -98,6 +98,18 @@ def test_labels_spelled_alike_go_with_the_commoner_one() -> None:
     assert list(spelled_alike({"Good": 2, "good": 9, "go od": 1, "bad": 5})) == [("Good", "good"), ("go od", "good")]
 
 
+def test_ways_to_write_true_and_false_are_spelled_alike_beside_other_labels() -> None:
+    found = list(spelled_alike({"true": 9, "1": 2, "maybe": 5, "no": 1, "T": 1, "2": 1}))
+    assert found == [("1", "true")]
+    counts = LabelCounts()
+    for label in ("true", "true", "1", "maybe"):
+        counts.add((label,), "a.jsonl:1")
+    tally = Tally()
+    counts.tally(tally, True)
+    (place,) = tally.places["labels-spelled-alike"]
+    assert '`--set \'annotation.rename={"1": "true"}\'`' in place
+
+
 def test_labels_as_common_as_each_other_stay_in_the_order_of_the_rows() -> None:
     counts, names = LabelCounts(), tuple(f"label {n * 7 % 40}" for n in range(40))
     counts.add((*names, *names), "a.jsonl:1")

@@ -534,3 +534,51 @@ def test_prices_are_amounts(text: str) -> None:
 def test_a_label_that_no_row_has_is_named() -> None:
     rows = [Row({"text": f"a {n}", "angry": n % 2, "sad": (n + 1) % 2, "odd": 0}, "f.csv", n) for n in range(12)]
     assert "`odd` is marked in no row" in detect_shape(rows, {}).notes[0]
+
+
+SPELLED = [
+    ([True, False, 1, 0, True], {"true"}, {"false"}),
+    ([1, 0, 1, 0, True], {"1"}, {"0"}),
+    ([True, False, "true", 1], {"true"}, {"false"}),
+    (["yes", "no", "yes", "true", "false"], {"yes"}, {"no"}),
+    (["True", "False", "True", "true"], {"True"}, {"False"}),
+    (["TRUE", "FALSE", "TRUE", "1", "0"], {"TRUE"}, {"FALSE"}),
+    (["ja", "nein", "ja", "Ja", 1], {"ja"}, {"nein"}),
+]
+
+
+@pytest.mark.parametrize(("cells", "good", "bad"), SPELLED)
+def test_true_and_false_are_two_classes_however_they_are_spelled(
+    cells: list[Any], good: set[str], bad: set[str]
+) -> None:
+    shape = shape_of(cells)
+    found = [labels_of(shape, cell) for cell in cells]
+    assert set(found) == {tuple(good), tuple(bad)} & set(found)
+    assert {label for labels in found for label in labels} <= good | bad
+    assert any("--set 'annotation.rename={}'" in note for note in shape.notes)
+
+
+def test_spellings_of_held_out_rows_are_read_as_those_of_the_training_rows() -> None:
+    shape = shape_of([True, False, 1, True])
+    assert labels_of(shape, 0) == ("false",)
+    again = shape_of([0, 1, 0], rename={option: value for option, value, _ in shape.choices}["annotation.rename"])
+    assert [labels_of(again, cell) for cell in (0, 1)] == [("false",), ("true",)]
+
+
+@pytest.mark.parametrize("cells", [[True, False, True], [1, 0, 1], ["yes", "no"], [1, 0, "maybe", True], ["no", "se"]])
+def test_other_labels_keep_their_names(cells: list[Any]) -> None:
+    shape = shape_of(cells)
+    assert len({labels_of(shape, cell) for cell in cells}) == len({str(cell) for cell in cells})
+    assert not any("annotation.rename" in note for note in shape.notes)
+
+
+def test_each_spelling_can_be_kept_and_any_label_renamed() -> None:
+    kept = shape_of([True, False, 1, 0], rename={})
+    assert {labels_of(kept, cell) for cell in (True, 1)} == {("true",), ("1",)}
+    shape = shape_of(["Good", "good", "bad", "bad"], rename={"Good": "good", "Bda": "bad"})
+    assert labels_of(shape, "Good") == ("good",)
+    assert [note for note in shape.notes if "rename" in note] == [
+        "`label` has no label `Bda`, which `annotation.rename` names."
+    ]
+    several = shape_of([["Good", "new"], ["good"], ["new"]], rename={"Good": "good"})
+    assert labels_of(several, ["Good", "new"]) == ("good", "new")
