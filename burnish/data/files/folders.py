@@ -14,7 +14,8 @@ from burnish.data.files.features import Features, features_of_yaml
 from burnish.data.files.labelled_folders import labelled_parts
 from burnish.data.files.parts import FilePart, features_of, with_features
 from burnish.data.files.readers import READERS, data_suffix, is_convertible, unsupported
-from burnish.data.files.splits import SPLITS, TRAIN, is_shard, plain_stem, split_of, split_within
+from burnish.data.files.split_kinds import kinds_of, of_kind
+from burnish.data.files.splits import SPLITS, TRAIN, by_split, is_shard, plain_stem, split_of, split_within
 from burnish.data.rows.row import did_you_mean, quoted
 from burnish.errors import DataError
 from burnish.system.shell import quoted as shell_quoted
@@ -50,18 +51,20 @@ def folder_contents(folder: Path, config: str = "") -> FolderContents:
         DataError: there is no data, several files match, or a configuration is missing or has to be chosen.
     """
     if (folder / _DICT).is_file() or (folder / _STATE).is_file():
-        _refuse_config(folder, config, "It was saved by `datasets`, and has none.")
-        return FolderContents(_saved_parts(folder))
+        if config not in kinds_of(map(str, _saved_names(folder))):
+            _refuse_config(folder, config, "It was saved by `datasets`, and has none.")
+        return FolderContents(_saved_parts(folder, config))
     described = _front_matter(folder / _README)
     if _listed_configs(described):
         return _configured(folder, described, config)
-    _refuse_config(folder, config, f"`{folder / _README}` does not list any.")
+    kind = config if config and _kinds(folder) else ""
+    _refuse_config(folder, "" if kind else config, f"`{folder / _README}` does not list any.")
     labelled, notes = labelled_parts(folder)
     if labelled:
         places = [folder, *(one for one in sorted(folder.iterdir()) if one.is_dir() and split_of(one.name))]
         beside = [path for place in places for path in data_files(place) if not _is_about(path)]
         return FolderContents(labelled, beside, notes)
-    parts = _named_parts(folder)
+    parts = _named_parts(folder, kind)
     if not any(parts.values()) and (inner := _only_folder_with_data(folder)):
         found = folder_contents(inner)
         return FolderContents(_with_features(found.parts, _features(described, inner.name)), found.unused, found.notes)
@@ -120,12 +123,22 @@ def _refuse_config(folder: Path, config: str, reason: str) -> None:
         )
 
 
-def _named_parts(folder: Path) -> Parts:
+def _places(folder: Path) -> list[Path]:
+    """Where a folder may have files named after splits."""
+    return [folder, *([folder / _DATA_FOLDER] if (folder / _DATA_FOLDER).is_dir() else [])]
+
+
+def _kinds(folder: Path) -> list[str]:
+    """The kinds of training rows that a folder has by the names of its files."""
+    return kinds_of(plain_stem(path) for place in _places(folder) for path in data_files(place))
+
+
+def _named_parts(folder: Path, kind: str = "") -> Parts:
     """Files named after splits, in the folder, in its `data` folder, or in folders named after splits."""
-    places = [folder, *([folder / _DATA_FOLDER] if (folder / _DATA_FOLDER).is_dir() else [])]
+    places = _places(folder)
     for place in places:
         for named in (split_of, split_within):
-            parts = _split_files(place, named)
+            parts = _split_files(place, named, folder, kind)
             # a name such as `unix-dev` means a split only beside one for training
             if parts[TRAIN] or (named is split_of and any(parts.values())):
                 return parts
@@ -140,10 +153,14 @@ def _named_parts(folder: Path) -> Parts:
     return {split: [] for split in SPLITS}
 
 
-def _split_files(folder: Path, named: Any) -> Parts:
+def _split_files(folder: Path, named: Any, given: Path, kind: str) -> Parts:
     """The files of a folder whose names a function takes for a split's. Raises DataError if several are meant."""
     # a corpus of annotated texts has a file for each, whose name may mean anything
     named_files = [path for path in data_files(folder) if named is split_of or data_suffix(path.name) != ANNOTATIONS]
+    if named is split_within:
+        chosen = of_kind([(plain_stem(path), path) for path in named_files], str(given), kind)
+        if chosen is not None:
+            return chosen
     files = [(named(plain_stem(path)), path) for path in named_files]
     parts: Parts = {split: [path for found, path in files if found == split] for split in SPLITS}
     for split, found in parts.items():
@@ -225,19 +242,32 @@ def ambiguous(folder: Path, reason: str, files: Sequence[Path]) -> DataError:
     )
 
 
-def _saved_parts(folder: Path) -> Parts:
+def _saved_names(folder: Path) -> list[Any]:
+    """The names of the splits of a saved `DatasetDict`; empty for a `Dataset`."""
+    return _json(folder / _DICT).get("splits", []) if (folder / _DICT).is_file() else []
+
+
+def _saved_parts(folder: Path, kind: str) -> Parts:
     """The Arrow files of a `Dataset` or `DatasetDict` that `save_to_disk` wrote."""
     parts: Parts = {split: [] for split in SPLITS}
     if not (folder / _DICT).is_file():
         return {**parts, TRAIN: _saved_files(folder)}
-    names = _json(folder / _DICT).get("splits", [])
-    for name in names:
-        split = split_of(str(name))
-        if split is not None:
-            parts[split] += _saved_files(folder / str(name))
+    names = [str(name) for name in _saved_names(folder)]
+    for split, found in _by_name([(name, name) for name in names], folder, kind).items():
+        parts[split] += [file for name in found for file in _saved_files(folder / name)]
     if not parts[TRAIN]:
-        raise _without_train(folder, [str(name) for name in names])
+        raise _without_train(folder, names)
     return parts
+
+
+def _by_name(items: Sequence[tuple[str, Any]], folder: Path, kind: str) -> Parts:
+    """What a dataset lists under the names of splits, which may have several kinds of rows where none is plain."""
+    parts = by_split(items)
+    if parts[TRAIN] and not kind:
+        return parts
+    one_kind = of_kind(items, str(folder), kind)
+    within = {split: [item for name, item in items if split_within(name) == split] for split in SPLITS}
+    return within if one_kind is None else one_kind
 
 
 def _saved_files(folder: Path) -> list[Path | FilePart]:
@@ -310,12 +340,13 @@ def _listed_configs(described: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def _configured(folder: Path, described: dict[str, Any], config: str) -> FolderContents:
     """The files of one configuration that a README.md lists. Raises DataError."""
     configs = _listed_configs(described)
-    chosen, notes = _choose_config(folder, configs, config)
+    kinds = kinds_of(name for entry in configs.values() for name, _ in _patterns(folder, entry))
+    kind = config if config not in configs and config in kinds else ""
+    chosen, notes = _choose_config(folder, configs, "" if kind else config)
     patterns = list(_patterns(folder, configs[chosen]))
     parts: Parts = {split: [] for split in SPLITS}
-    for name, pattern in patterns:
-        split = split_of(name)
-        if split is not None:
+    for split, found in _by_name(patterns, folder, kind).items():
+        for pattern in found:
             parts[split] += [path for path in _matching(folder, pattern) if path not in parts[split]]
     if not patterns:
         place = folder / str(configs[chosen].get("data_dir", ""))

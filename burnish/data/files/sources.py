@@ -19,6 +19,7 @@ from burnish.data.files.hub import HubSplit, is_hub_name, load_hub_splits, read_
 from burnish.data.files.json_documents import parts_by_key
 from burnish.data.files.parts import FilePart, split_part
 from burnish.data.files.readers import TABLE_SUFFIXES, data_suffix, file_suffix, read_rows, unsupported
+from burnish.data.files.split_kinds import kinds_of
 from burnish.data.files.splits import (
     CALLED,
     SPLITS,
@@ -275,12 +276,26 @@ def _on_hub(name: str) -> _Found:
     splits = load_hub_splits(name)
     parts = {part: [splits[alias] for alias in aliases if alias in splits][:1] for part, aliases in SPLITS.items()}
     if not any(parts.values()):
+        _refuse_kinds(name, list(splits))
         raise DataError(
             f"the hub dataset `{name}` has no split named train",
             f"Its splits are {', '.join(splits)}.",
             "Save the split you want as a file and use that",
         )
     return _Found(parts)
+
+
+def _refuse_kinds(name: str, splits: Sequence[str]) -> None:
+    """Raises DataError for a hub dataset whose splits are of kinds, such as `train_sft`: which, and how to save one."""
+    if kinds := kinds_of(splits):
+        load = f"from datasets import load_dataset; load_dataset({name!r}, split="
+        one = next(split for split in splits if split_within(split) == TRAIN)
+        saved = f"{load}{one!r}).to_parquet({f'{one}.parquet'!r})"
+        raise DataError(
+            f"the hub dataset `{name}` has no split named train, but kinds of training rows: {quoted(kinds)}",
+            f"Its splits are {quoted(splits)}.",
+            f"Save the one that you want, and give that file: `python -c {shell_quoted(saved)}`",
+        )
 
 
 def looks_like_path(name: str) -> bool:

@@ -65,6 +65,12 @@ def split_within(name: str) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
+def words_beside(name: str) -> str:
+    """What a name has beside that of a split and a shard's number: `sft` in `train_sft-00000-of-00002`."""
+    known = {alias for names in SPLITS.values() for alias in names}
+    return "_".join(part for part in _SEPARATORS.split(_SHARD.sub("", name).lower()) if part and part not in known)
+
+
 def by_split(items: Iterable[tuple[str, Item]]) -> dict[str, list[Item]]:
     """Named items by split; those whose name is not that of a split are left out."""
     found: dict[str, list[Item]] = {split: [] for split in SPLITS}

@@ -313,3 +313,60 @@ def test_files_that_belong_together_are_asked_about(tmp_path, names, what, fix):
         folder_contents(tmp_path)
     assert what in caught.value.what
     assert fix in caught.value.fix
+
+
+def kinds_in(folder: str, *names: str) -> None:
+    Path(folder).mkdir(parents=True)
+    for number, name in enumerate(names):
+        (Path(folder) / name).write_text(lines(10 * number, 4), encoding="utf-8")
+
+
+def names_of(sources) -> tuple[list[str], list[str]]:
+    train, test = ([Path(str(source)).name for source in part or []] for part in (sources.train, sources.test))
+    return train, test
+
+
+SHARD = "-00000-of-00001.jsonl"
+
+
+@pytest.mark.parametrize("end", [".jsonl", SHARD])
+@pytest.mark.parametrize("folder", ["chat", "chat/data"])
+def test_kinds_of_training_rows_are_asked_for_and_never_mixed(here, folder, end):
+    names = [f"{split}_{kind}{end}" for split in ("train", "test") for kind in ("sft", "gen")]
+    kinds_in(folder, *names)
+    with pytest.raises(DataError, match="2 kinds of training rows: `gen`, `sft`") as refused:
+        find_sources("chat")
+    assert refused.value.fix == "Name one: `burnish train chat:gen` or `burnish train chat:sft`"
+    assert names_of(find_sources("chat:sft")) == ([f"train_sft{end}"], [f"test_sft{end}"])
+    with pytest.raises(DataError, match="no rows of the kind `gem`") as refused:
+        find_sources("chat:gem")
+    assert refused.value.fix == "Did you mean `gen`?"
+
+
+def test_a_single_kind_of_training_rows_is_used_with_test_rows_of_its_kind(here):
+    kinds_in("prefs", "train_prefs.jsonl", "test_prefs.jsonl", "test_gen.jsonl")
+    sources = find_sources("prefs")
+    assert names_of(sources) == (["train_prefs.jsonl"], ["test_prefs.jsonl"])
+    assert "Not used: `test_gen.jsonl`." in sources.notes
+
+
+def test_pieces_of_a_split_are_no_kinds(here):
+    kinds_in("pieces", "train_1.jsonl", "train_2.jsonl")
+    with pytest.raises(DataError, match="several files for train"):
+        find_sources("pieces")
+
+
+def test_kinds_that_a_readme_lists_or_datasets_saved(here):
+    names = ("train_sft", "train_gen", "test_sft")
+    kinds_in("listed/data", *(f"{name}.jsonl" for name in names))
+    entries = "".join(f"  - split: {name}\n    path: data/{name}.jsonl\n" for name in names)
+    Path("listed/README.md").write_text(
+        f"---\nconfigs:\n- config_name: default\n  data_files:\n{entries}---\n", encoding="utf-8"
+    )
+    DatasetDict({name: dataset(10 * place, 4) for place, name in enumerate(names)}).save_to_disk("saved")
+    for folder in ("listed", "saved"):
+        with pytest.raises(DataError, match="2 kinds of training rows"):
+            find_sources(folder)
+        sources = find_sources(f"{folder}:sft")
+        assert len(sources.train) == 1 and "train_sft" in str(sources.train[0])
+        assert sources.test is not None and "test_sft" in str(sources.test[0])
