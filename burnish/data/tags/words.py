@@ -15,7 +15,8 @@ from burnish.data.rows.records import TaggedRecord
 from burnish.data.rows.row import IGNORED, RowError, as_text, check_characters, pick
 from burnish.data.tags.annotations import TEXT_COLUMNS
 from burnish.data.tags.listed import words_in
-from burnish.errors import InputError, ModelError
+from burnish.errors import DataError, InputError, ModelError
+from burnish.system.shell import quoted as shell_quoted
 from burnish.visible import parse_json
 
 _TAG_COLUMNS, _SAMPLE = ("tags", "ner_tags", "labels"), 1_000
@@ -50,9 +51,12 @@ def tagged_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> Ta
 
 
 def tagged_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """That tags are numbers without names."""
+    """That tags are numbers without names. Raises DataError where most rows have words that are marked as untagged."""
     name = next((name for name in _TAG_COLUMNS if any(name in values for values in rows[:1])), "")
-    tags = [tag for values in rows[:_SAMPLE] if isinstance(cell := as_list(values.get(name)), list) for tag in cell]
+    lists = [cell for values in rows[:_SAMPLE] if isinstance(cell := as_list(values.get(name)), list)]
+    words = next((word for word in ("tokens", "words") if any(word in values for values in rows[:1])), "tokens")
+    _refuse_marks(words, name, lists)
+    tags = [tag for cell in lists for tag in cell]
     if not tags or not all(isinstance(tag, int) and not isinstance(tag, bool) for tag in tags):
         return []
     return [
@@ -61,7 +65,29 @@ def tagged_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
+def _refuse_marks(words: str, name: str, lists: Sequence[Sequence[Any]]) -> None:
+    """Raises DataError where most rows have -100 in place of tags: what transformers leaves out of the loss."""
+    number = sum(any(_is_mark(tag) for tag in tags) for tags in lists)
+    if 2 * number <= len(lists):
+        return
+    form = f'([.{name} | to_entries[] | select(.value | tostring != "{IGNORED}") | .key]) as $kept'
+    form += f" | .{words} |= [.[$kept[]]] | .{name} |= [.[$kept[]]]"
+    raise DataError(
+        f"`{name}` has {IGNORED}, which is no tag, in {number:,} of the first {len(lists):,} rows",
+        "It marks what a training script leaves out of the loss, such as special tokens and the later pieces of words "
+        "that a tokenizer has split; here a word has one tag, and pieces are left out by themselves.",
+        "Give whole words with their tags. To leave out what is marked: "
+        f"`jq -c {shell_quoted(form)} IN.jsonl > OUT.jsonl`",
+    )
+
+
+def _is_mark(tag: Any) -> bool:
+    return not isinstance(tag, bool) and str(tag).strip() == str(IGNORED)
+
+
 def _as_tag(tag: Any, name: str, number: int) -> str:
+    if _is_mark(tag):
+        raise RowError(f"entry {number} of `{name}` is {IGNORED}, which is no tag: give whole words with a tag each")
     if isinstance(tag, str) and tag.strip():
         check_characters(tag, name)
         return tag.strip()

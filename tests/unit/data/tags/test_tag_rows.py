@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
+import subprocess
 
 import pytest
 
@@ -12,6 +15,7 @@ from burnish.data.rows.patterns import BY_NAME
 from burnish.data.rows.records import TaggedRecord
 from burnish.data.rows.row import Row, RowError
 from burnish.data.rows.shapes import detect_shape
+from burnish.errors import DataError
 from burnish.recipe.schema import DataSection
 from burnish.tasks import task_names_for
 from tests.snapshots import check_message
@@ -129,3 +133,19 @@ def test_numbers_without_names_are_said():
 def test_tags_that_are_none_are_no_numbers():
     for cell in ([["B"], 1], [{"x": 1}, 0]):
         assert detect_shape([Row({"tokens": WORDS, "ner_tags": cell}, "a.jsonl", 1)], {}).notes == ()
+
+
+@pytest.mark.parametrize("mark", [-100, "-100"])
+@pytest.mark.parametrize("words", ["tokens", "words"])
+def test_what_a_script_leaves_out_of_the_loss_is_no_tag(mark, words):
+    values = {words: [*WORDS, "##ly"], "ner_tags": ["B-PER", "O", mark]}
+    with pytest.raises(RowError, match="entry 3 of `ner_tags` is -100, which is no tag"):
+        record(values)
+    with pytest.raises(DataError, match="`ner_tags` has -100, which is no tag, in 3 of the first 3 rows") as refused:
+        detect_shape([Row(values, "a.jsonl", line) for line in (1, 2, 3)], {})
+    jq = shutil.which("jq")
+    if jq is None:
+        pytest.skip("jq is not installed")
+    _, option, form, *_ = shlex.split(refused.value.fix.split("`")[1])
+    cut = subprocess.run([jq, option, form], input=json.dumps(values), capture_output=True, text=True, check=True)
+    assert json.loads(cut.stdout) == {words: WORDS, "ner_tags": ["B-PER", "O"]}
