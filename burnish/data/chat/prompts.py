@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.patterns import SYSTEM, TURNS
 from burnish.data.rows.printed import as_list
 from burnish.data.rows.row import pick
+from burnish.system.shell import quoted as shell_quoted
 
 Values = Mapping[str, Any]
 
@@ -39,9 +41,19 @@ def _repeated(pattern: Pattern, rows: Sequence[Values]) -> list[str]:
         if 2 * number > len(rows):
             notes.append(
                 f"`{name}` begins with the text of `{prompt}` in {number:,} of {len(rows):,} rows, so that it is read "
-                "and then learned again. If only what follows is the answer, remove it there."
+                f"and then learned again. If only what follows is the answer, cut it: {_cutting(prompt, name)}."
             )
     return notes
+
+
+def _cutting(prompt: str, answer: str) -> str:
+    """The command that removes a prompt from the beginning of an answer, and leaves other answers as they are."""
+    asked, said = (f".{json.dumps(name, ensure_ascii=False)}" for name in (prompt, answer))
+    bare = r'gsub("^\\s+|\\s+$"; "")'
+    rest = r'sub("^\\s+"; "")'
+    cut = f'. as $a | {rest} | if $p != "" and startswith($p) then ltrimstr($p) | {rest} else $a end'
+    form = f'({asked} // "" | tostring | {bare}) as $p | ({said} | strings) |= ({cut})'
+    return f"`jq -c {shell_quoted(form)} IN.jsonl > OUT.jsonl`"
 
 
 def _replaced(pattern: Pattern, rows: Sequence[Values]) -> list[str]:
