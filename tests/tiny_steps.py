@@ -61,6 +61,10 @@ def tiny_config(name: str, layers: int = 3) -> Any:
         return transformers.LlamaConfig(num_hidden_layers=layers, **_DECODER)
     if name == "gemma2":
         return transformers.Gemma2Config(num_hidden_layers=layers, head_dim=16, sliding_window=16, **_DECODER)
+    if name == "mixtral":
+        return transformers.MixtralConfig(
+            num_hidden_layers=layers, num_local_experts=4, num_experts_per_tok=2, **_DECODER
+        )
     if name == "bert":
         return transformers.BertConfig(num_hidden_layers=layers, architectures=["BertModel"], **_ENCODER)
     if name == "modernbert":

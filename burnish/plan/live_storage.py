@@ -11,6 +11,8 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from burnish.plan.grouped import grouped_product, is_grouped
+
 WEIGHTS, GRADIENTS, OPTIMIZER, BATCH, LOGITS, ACTIVATIONS = (
     "weights",
     "gradients",
@@ -99,7 +101,8 @@ class LiveStorage(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is _WHICH_DEVICE:  # the most frequent call on fake tensors by far, and creates nothing
             return args[0].fake_device if isinstance(args[0], FakeTensor) else func(*args)
-        result = func(*args, **(kwargs or {}))
+        run = grouped_product if is_grouped(func) and isinstance(args[0], FakeTensor) else func
+        result = run(*args, **(kwargs or {}))
         for tensor in () if is_in_place(func, kwargs or {}) else _tensors(result):
             if id(tensor.untyped_storage()) not in self._held:
                 last = tensor.shape[-1] if tensor.ndim > 1 else 0

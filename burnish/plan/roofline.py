@@ -12,6 +12,7 @@ from torch.utils.flop_counter import flop_registry
 
 from burnish.kernels import loss as head_loss
 from burnish.plan.devices import Device
+from burnish.plan.grouped import grouped_flops, is_grouped
 from burnish.plan.live_storage import is_in_place
 
 _VIEWS = {
@@ -59,6 +60,8 @@ class Work:
         flops, formula = 0, flop_registry.get(_SAME_WORK.get(packet.__name__, packet))
         if formula is not None:
             flops = formula(*args, **kwargs, out_val=result)
+        elif is_grouped(function):
+            flops = grouped_flops(*args)
         elif function.name().startswith(_FOUR_BITS):
             flops = 2 * math.prod(args[0].shape[:-1]) * math.prod(args[2])
             traffic += 2 * bytes_inside(function, args, result)  # the unpacked matrix is written and read

@@ -66,6 +66,14 @@ def test_other_methods(method: str, options: dict[str, Any], folders: dict[str, 
     assert_alike(*TinyStep("llama", method, options=options).both(folders["llama"]))
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_a_mixture_of_experts(method: str, precision: str, tmp_path: Path) -> None:
+    """Each token goes to its experts, whichever these are, so shapes do not depend on numbers."""
+    folder = save_tiny("mixtral", tmp_path / "mixtral", layers=2)
+    assert_alike(*TinyStep("mixtral", method, precision=precision).both(folder))
+
+
 @pytest.mark.parametrize("method", ["full", "qlora"])
 def test_in_bf16(method: str, folders: dict[str, Path]) -> None:
     assert_alike(*TinyStep("gpt2", method, precision="bf16").both(folders["gpt2"]))

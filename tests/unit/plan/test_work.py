@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -88,3 +89,27 @@ def test_4_bit_layers(rows: int) -> None:
     assert work.flops == 2 * rows * 64 * 128
     assert max(insides) == 4 * 64 * 128
     assert storage.peak.total > 4 * 64 * 128 > 2 * storage.live
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "ends", "flops"),
+    [
+        ((ROWS, INPUTS), (2, INPUTS, INNER), (4, ROWS), 2 * ROWS * INPUTS * INNER),
+        ((INPUTS, 8), (8, INNER), (2, 8), 2 * 8 * INPUTS * INNER),
+        ((2, ROWS, INPUTS), (2, INPUTS, INNER), None, 2 * 2 * ROWS * INPUTS * INNER),
+    ],
+)
+def test_products_of_experts_have_the_shapes_of_torch(
+    left: tuple[int, ...], right: tuple[int, ...], ends: tuple[int, ...] | None, flops: int
+) -> None:
+    """Each group of rows times a matrix of its own, in fp32 too; on tensors without numbers as on real ones."""
+    shapes = []
+
+    def multiply() -> None:
+        offsets = None if ends is None else torch.tensor(ends, dtype=torch.int32)
+        shapes.append(torch._grouped_mm(torch.zeros(left), torch.zeros(right), offsets).shape)
+
+    for mode in (nullcontext(), FakeTensorMode()):
+        with mode:
+            assert work_of(multiply).flops == flops
+    assert shapes[0] == shapes[1]
