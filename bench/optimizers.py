@@ -3,7 +3,7 @@
     python bench/optimizers.py [--steps 80] [--seeds 3] [--write]
 
 Bundled models on bundled rows: an adapter on a decoder, all weights of an encoder, everything else at its defaults, and
-the same held-out rows for all. An optimizer whose library is missing is left out. The 8-bit optimizers need CUDA.
+the same held-out rows for all. An optimizer whose library is missing is left out.
 `--write` puts the table into docs/optimizers.md.
 """
 
@@ -22,7 +22,13 @@ from page import DOCS, write_between
 import burnish
 
 SAMPLES = Path(str(resources.files("burnish"))) / "assets" / "samples"
-OPTIMIZERS = {"adamw": "torch", "muon": "torch", "adafactor": "torch", "schedule-free": "schedulefree"}
+OPTIMIZERS = {
+    "adamw": "torch",
+    "muon": "torch",
+    "adafactor": "torch",
+    "schedule-free": "schedulefree",
+    "adamw-8bit": "bitsandbytes",
+}
 """And the library of each."""
 TASKS = (("orders.jsonl", "seedling", "lora"), ("tickets.jsonl", "acorn", "full"))
 """Rows, model and method."""

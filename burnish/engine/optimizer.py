@@ -20,6 +20,8 @@ _EPSILON = 1e-8
 
 EIGHT_BITS = {"adamw-8bit": "AdamW8bit", "paged-adamw-8bit": "PagedAdamW8bit"}
 """Classes of bitsandbytes."""
+_DEVICES = {"adamw-8bit": ("cpu", "cuda"), "paged-adamw-8bit": ("cuda",)}
+_NEEDED = {"adamw-8bit": "the CPU or CUDA", "paged-adamw-8bit": "CUDA, from whose memory it pages out its moments"}
 Group = dict[str, Any]
 
 
@@ -180,18 +182,19 @@ def check_optimizer(train: TrainSection, device: str) -> None:
     """Checks that the optimizer runs on this device.
 
     Raises:
-        MachineError: it needs CUDA, or a package that is missing.
+        MachineError: it needs another device, or a package that is missing.
         RecipeError: it needs other betas.
     """
     if train.optimizer == SCHEDULE_FREE:
         _check_schedule_free(train)
     if train.optimizer not in EIGHT_BITS:
         return
-    if device != "cuda":
+    if device not in _DEVICES[train.optimizer]:
+        others = [name for name, devices in _DEVICES.items() if device in devices]
         raise MachineError(
-            f"`train.optimizer={train.optimizer}` needs CUDA",
-            f"Its moments in 8 bits are updated on the GPU; this run uses the device `{device}`.",
-            "Use `--set train.optimizer=adamw`",
+            f"`train.optimizer={train.optimizer}` needs {_NEEDED[train.optimizer]}",
+            f"This run uses the device `{device}`.",
+            f"Use `--set train.optimizer={others[0] if others else 'adamw'}`",
         )
     if importlib.util.find_spec("bitsandbytes") is None:
         raise MachineError(

@@ -9,6 +9,7 @@ from typing import Any
 from burnish.data.batching.batches import BatchPlan
 from burnish.data.preference.format import Answer, PairExample
 from burnish.data.rows.row import IGNORED
+from burnish.engine.optimizer import EIGHT_BITS
 from burnish.engine.schedule import Cycle
 from burnish.errors import InputError
 from burnish.methods import make_method, method_names
@@ -237,6 +238,7 @@ def write_script(ejected: Ejected) -> str:
         bits=method.bits,
         is_adapted=len(ejected.cycles) > 1,
         optimizer=str(ejected.train.optimizer),
+        optimizer_class=EIGHT_BITS.get(str(ejected.train.optimizer), "torch.optim.AdamW"),
         constants=_constants(ejected),
     )
 

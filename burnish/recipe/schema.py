@@ -288,7 +288,7 @@ class TrainSection(Section):
     optimizer: Literal["auto", "adamw", "muon", "adafactor", "schedule-free", "adamw-8bit", "paged-adamw-8bit"] = AUTO
     """`adamw`; `muon` for matrices of the blocks, with one moment; `adafactor`, with a row and a column of moments for
     each matrix; `schedule-free`, AdamW that averages the weights in place of a schedule (the extra `schedule-free`); or
-    `adamw` with 8-bit moments, which may be paged (bitsandbytes, CUDA only)."""
+    `adamw` with 8-bit moments (bitsandbytes, on the CPU and CUDA), which may be paged (on CUDA)."""
     patience: PositiveInt = 5
     """Validations in a row that are worse than the best before early stopping."""
 

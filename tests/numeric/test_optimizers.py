@@ -26,7 +26,7 @@ from tests.tiny_data import write_rows
 from tests.tiny_models import make_network
 from tests.tiny_training import with_method
 
-OTHERS = ("muon", "adafactor", "schedule-free")
+OTHERS = ("muon", "adafactor", "schedule-free", "adamw-8bit")
 MORE = OptimizationSection(minimum_rate=0.1, decay_share=0.5, layer_decay=0.8, embedding_noise=5.0)
 
 
@@ -203,7 +203,9 @@ def test_the_state_has_the_bytes_of_the_rules(optimizer: str, layout: str) -> No
         weight.grad = torch.ones_like(weight)
     with gradient_point(made):
         made.step()
-    kept = [value for state in made.state.values() for value in state.values() if isinstance(value, torch.Tensor)]
+    states = [(name, value) for state in made.state.values() for name, value in state.items()]
+    # bitsandbytes has one table for all weights, of the values that eight bits mean
+    kept = [value for name, value in states if isinstance(value, torch.Tensor) and not name.startswith("qmap")]
     copies = sum(weight.nbytes for weight in network.parameters()) if optimizer == "schedule-free" else 0
     assert sum(value.nbytes for value in kept if value.ndim) + copies == state_bytes(network, optimizer)
 
@@ -212,7 +214,7 @@ def test_the_state_has_the_bytes_of_the_rules(optimizer: str, layout: str) -> No
 def test_the_plan_knows_the_state_of_each_optimizer() -> None:
     """AdamW has two values or bytes a weight; Muon one value for matrices of blocks; Adafactor a row and a column."""
     state = {}
-    for optimizer in ("adamw", "adamw-8bit", *OTHERS):
+    for optimizer in ("adamw", *OTHERS):
         values = {"method": "full", "model": {"name": "gpt2"}, "train": {"optimizer": optimizer}, "batch": {"rows": 1}}
         state[optimizer] = plan(Recipe.model_validate(values), Place(memory="100GB"))
     weights = 4 * state["adamw"].parameters

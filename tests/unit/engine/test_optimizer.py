@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from contextlib import nullcontext
+from typing import Any
 
 import pytest
 import torch
@@ -133,11 +134,19 @@ def test_moments_are_allocated_as_torch_does_and_only_where_they_are_missing() -
     assert not plain.state
 
 
-def test_moments_in_pages_are_refused_without_cuda() -> None:
-    with pytest.raises(MachineError, match="needs CUDA") as caught:
-        make_optimizer(nn.Linear(3, 2, bias=False), TrainSection(learning_rate=1.0, optimizer="paged-adamw-8bit"), {})
-    assert "the device `cpu`" in caught.value.why
-    check_optimizer(TrainSection(learning_rate=1.0), "cpu")
+@pytest.mark.parametrize(
+    ("optimizer", "device", "instead"),
+    [("paged-adamw-8bit", "cpu", "adamw-8bit"), ("paged-adamw-8bit", "mps", "adamw"), ("adamw-8bit", "mps", "adamw")],
+)
+def test_moments_in_eight_bits_are_refused_on_a_device_that_lacks_them(
+    optimizer: Any, device: str, instead: str
+) -> None:
+    with pytest.raises(MachineError, match="needs .*CUDA") as caught:
+        check_optimizer(TrainSection(learning_rate=1.0, optimizer=optimizer), device)
+    assert f"the device `{device}`" in caught.value.why
+    assert caught.value.fix == f"Use `--set train.optimizer={instead}`"
+    check_optimizer(TrainSection(learning_rate=1.0), device)
+    check_optimizer(TrainSection(learning_rate=1.0, optimizer="adamw-8bit"), "cpu")
 
 
 @pytest.mark.parametrize("is_installed", [False, True])

@@ -24,6 +24,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "pairs": {"task": "preference", "method": "lora", "preference": PreferenceSection(loss="dpo", beta=0.1)},
     "full pairs": {"task": "preference", "method": "full", "preference": PreferenceSection(loss="ipo", beta=0.1)},
     "paged": {"method": "qlora", "train": TrainSection(learning_rate=1e-4, optimizer="paged-adamw-8bit")},
+    "eight bits": {"method": "lora", "train": TrainSection(learning_rate=1e-4, optimizer="adamw-8bit")},
     "pissa": {"method": "lora", "lora": LoraSection(rank=4, alpha=8, init="pissa")},
 }
 
