@@ -8,6 +8,7 @@ from typing import Any
 
 from burnish.data.chat.messages import find_role
 from burnish.data.rows.choices import are_letters, choice_columns
+from burnish.data.rows.elsewhere import advice_of_trainers
 from burnish.data.rows.printed import as_object
 from burnish.data.rows.row import quoted
 from burnish.data.rows.typed import mapping
@@ -31,6 +32,8 @@ def advice(sample: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> tup
         names: the columns, by their names in lower case.
     """
     first = sample[0]
+    if advised := advice_of_trainers(sample):
+        return advised
     if choices := choice_columns(names.values(), sample):
         return _choose(choices, sample, names)
     texts = [name for name, cell in first.items() if isinstance(cell, str) and not IDS.fullmatch(name)]

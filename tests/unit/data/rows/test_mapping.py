@@ -213,8 +213,15 @@ def test_no_command_learns_where_a_row_is_from(columns: dict[str, list[Any]], co
          {"instruction": "a b", "input": "c", "output": "d"}),
         ({"messages": [{"role": "user", "content": "a b"}], "label": 0}, "nothing to learn",
          {"text": "a b", "label": 0}),
+        ({"segments": [{"label": False, "text": "a "}, {"label": False, "text": "b"}, {"label": True, "text": "c"}]},
+         "axolotl's `input_output`",
+         {"messages": [{"role": "user", "content": "a b"}, {"role": "assistant", "content": "c"}]}),
+        ({"my segments": [{"label": True, "text": "a"}, {"label": False, "text": "b"}, {"label": True, "text": "c"}]},
+         "no chat template is applied",
+         {"messages": [{"role": "assistant", "content": "a"}, {"role": "user", "content": "b"},
+                       {"role": "assistant", "content": "c"}]}),
     ],
-    ids=["calls", "instances", "labels"],
+    ids=["calls", "instances", "labels", "segments", "segments that begin with an answer"],
 )  # fmt: skip
 def test_rows_in_another_form_are_rewritten_by_the_command(values: Any, why: str, made: Any) -> None:
     jq = shutil.which("jq")
