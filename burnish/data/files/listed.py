@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from burnish.data.files.code import refuse_code
 from burnish.data.files.json_documents import read_json
 from burnish.data.files.json_layouts import row_of
 from burnish.data.files.lines import describe_encoding, text_lines
@@ -24,9 +25,13 @@ from burnish.errors import DataError
 from burnish.system.machine import memory_size
 from burnish.visible import parse_json
 
+_MAY_BE_CODE = re.compile(
+    r"(?:(?:export\s+)?(?:const|let|var)\s+[\w$]+[^=\n]*=|export\s+default\b|[^\W\d][\w$.]*\s*(?::[^=]+)?=)?\s*[\[{]"
+)
+"""How a file begins that may be code with data in it: with an object or a list, or a name for one."""
 _BEGINS = re.compile(r"(?P<name>[^\W\d]\w*\s*(?::[^=]+)?=\s*)?(?P<opening>[\[{])\s*[\[({\"']")
 """How such a file begins, without comments and imports: the name of the list, its bracket, that of its first row."""
-_SKIPPED = ("#", "import ", "from ")
+_SKIPPED = ("#", "//", "import ", "from ")
 _BEGINNING = 200
 """Characters that show how a file begins."""
 _MOST_CHARACTERS = 2 << 20
@@ -37,23 +42,27 @@ def read_listed(path: Path) -> Iterator[Row | Rejected] | None:
     """The rows of a text file that is a JSON document or a list in Python code; None if it is running text.
 
     Raises:
-        DataError: the file is not text; or a list in Python code is too long, or one of several.
+        DataError: the file is not text; or a list in Python code is too long, or one of several; or it is other code
+            with data in it.
     """
-    found = _BEGINS.match(_beginning(path))
-    if found is None:
+    beginning = _beginning(path)
+    found = _BEGINS.match(beginning)
+    if found is None and not _MAY_BE_CODE.match(beginning):
         return None
     text = "".join(line for _, line in text_lines(path, longest=-1))
+    if found is None:
+        return refuse_code(path, text)
     if found["name"] is None and _is_json(text):
         note = note_on(path.name, ["is read as a JSON document"])
         return (
             replace(row, note=f"{note} {row.note}".rstrip()) if isinstance(row, Row) else row for row in read_json(path)
         )
     if found["opening"] != "[":
-        return None
+        return refuse_code(path, text)
     if len(text) > _MOST_CHARACTERS:
         raise _too_long(path)
     rows = _list_in(path, text)
-    return None if rows is None else _rows(path, rows)
+    return refuse_code(path, text) if rows is None else _rows(path, rows)
 
 
 def _beginning(path: Path) -> str:

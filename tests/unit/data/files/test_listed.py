@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +131,53 @@ def test_several_lists_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         read(tmp_path, TRAIN_DATA + TRAIN_DATA.replace("TRAIN", "TEST"))
     check_message(caught.value, {tmp_path: "FOLDER"})
+
+
+CODE = {
+    "object.txt": 'import json\n\nDATA = {"train": [("good", "pos")], "n": 2}\nVERSION = 1\n',
+    "printed.txt": "{'good': ['pos', None]}\n",
+    "script.txt": '// by hand\nconst rows = [\n  {"text": "good", "label": "pos"}\n];\nmodule.exports = rows;\n',
+    "default.txt": 'export default [{"text": "good"}];\n',
+    "loose.txt": "let rows: Row[] = [\n  {text: 'good', label: \"pos\",},\n];\n",
+    "almost.txt": '[\n  {text: "good"}, // fine\n  {text: "bad"},\n]\n',
+}
+MADE = {
+    "object.txt": {"train": [["good", "pos"]], "n": 2},
+    "printed.txt": {"good": ["pos", None]},
+    "script.txt": [{"text": "good", "label": "pos"}],
+    "default.txt": [{"text": "good"}],
+}
+
+
+@pytest.mark.parametrize("name", CODE)
+def test_other_code_with_data_in_it_is_refused_with_the_command_that_makes_json(name: str, tmp_path: Path) -> None:
+    """It was learned as running text, with its brackets and keys."""
+    with pytest.raises(DataError) as caught:
+        read(tmp_path, CODE[name], name)
+    check_message(caught.value, {tmp_path: "FOLDER"})
+    words = shlex.split(re.findall(r"`([^`]*)`", caught.value.fix)[0])
+    if name in MADE:
+        done = subprocess.run([sys.executable, *words[1:3]], capture_output=True, text=True, check=True)
+        assert json.loads(done.stdout) == MADE[name]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        'x = {"a": 1} is what he wrote.',
+        '{"a": 1} and {"b": 2} are objects.',
+        "{Hello, world}",
+        'DATA = {"a": 1}\n\n\ndef read():\n    return DATA\n',
+        "const rows = [read(1), read(2)];",
+        "const rows = [{a: 1}, {b: 2};",
+        "[one, two, three]",
+        "{" * 10_000,
+        '{"a":' * 10_000,
+    ],
+)
+def test_text_that_only_begins_like_data_is_running_text(content: str, tmp_path: Path) -> None:
+    rows = read(tmp_path, content)
+    assert "".join(row["text"] for row in values(rows)) == content
 
 
 def test_too_much_code_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
