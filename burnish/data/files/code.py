@@ -14,7 +14,7 @@ import re
 import warnings
 from pathlib import Path
 
-from burnish.data.files.loose_json import Loose, conversion, listed, loose_value, of_python
+from burnish.data.files.loose_json import Loose, by_json5, conversion, listed, loose_value, of_python
 from burnish.errors import DataError
 from burnish.system.shell import quoted as shell_quoted
 
@@ -54,7 +54,7 @@ def refuse_code(path: Path, text: str) -> None:
         return
     if begin["target"] is None:
         if found.extras and text[found.end :].strip(" \t\n;") == "" and "{" in text[: found.end]:
-            raise _refused(path, "", conversion(path, text, found), found.extras)
+            raise _refused(path, "", conversion(path, text, found.extras), found.extras)
         return
     raise _refused(path, "JavaScript", _cutting(path, text, found))
 
@@ -88,11 +88,13 @@ def _is_data(value: ast.expr | None) -> bool:
 
 
 def _cutting(path: Path, text: str, found: Loose) -> str:
-    """What makes JSON of the value of a name in JavaScript."""
+    """What makes JSON of the value of a name in JavaScript; empty where there is no command for it."""
     value = text[found.start : found.end]
     reader, install = ("json5", "pip install json5 && ") if found.extras else ("json", "")
-    if of_python(value, found.extras):
+    if found.extras and of_python(value):
         reader, install = "ast", ""
+    elif not by_json5(found.extras):
+        return ""
     call = f"ast.literal_eval({_CUT})" if reader == "ast" else f"{reader}.loads({_CUT})"
     script = (
         f'import json, {reader}; text = open({json.dumps(str(path))}, encoding="utf-8-sig").read(); '
@@ -111,9 +113,10 @@ def _made(path: Path) -> str:
 
 def _refused(path: Path, language: str, command: str, extras: tuple[str, ...] = ()) -> DataError:
     """The error for a text that is data, with the command that makes JSON of it."""
+    command = f": {command}" if command else ""
     what = f"{language} code with data in it" if language else f"JSON but for {listed(extras)}"
     return DataError(
         f"`{path}` is {what}",
         "As running text, its brackets and keys would be learned, too; the rows in it would not be read.",
-        f"Write the data as JSON: {command}. To learn it as running text, rename it to end in .md",
+        f"Write the data as JSON{command}. To learn it as running text, rename it to end in .md",
     )

@@ -32,6 +32,7 @@ from burnish.data.files.json_layouts import (
 from burnish.data.files.json_lines import RepeatedKey, keyed_once
 from burnish.data.files.json_tables import table_of, tables_within
 from burnish.data.files.lines import describe_encoding, text_lines
+from burnish.data.files.loose_json import explained
 from burnish.data.files.opening import open_binary
 from burnish.data.files.splits import split_of
 from burnish.data.files.unnamed import SAMPLE, Unnamed, is_list_of_cells, unnamed
@@ -90,11 +91,12 @@ class Document:
         """The error for invalid JSON, with line and column."""
         line = self.text.count("\n", 0, position) + 1
         column = position - (self.text.rfind("\n", 0, position) + 1) + 1
-        return DataError(
+        error = DataError(
             f"{self.file}:{line}:{column}: invalid JSON: {message}",
             "A .json file is a single document, so one error makes all of it unreadable.",
             "Fix it, or save the rows as .jsonl with one object per line, where a bad line affects only one row",
         )
+        return explained(error, Path(self.file), self.text)
 
     def items(self, position: int) -> Iterator[tuple[int, Any, int]]:
         """Yield (start, value, end) of each item of the list that begins at `position`."""

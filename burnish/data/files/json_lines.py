@@ -13,6 +13,7 @@ from typing import Any
 from burnish.data.files.json_groups import TEXT_KEYS, Grouping, grouping
 from burnish.data.files.json_layouts import HITS, NUMBER, row_of
 from burnish.data.files.lines import byte_lines, describe_decode_error, describe_encoding
+from burnish.data.files.loose_json import listed, loose_value
 from burnish.data.files.opening import without_compression
 from burnish.data.files.unnamed import Unnamed, unnamed
 from burnish.data.rows.row import Rejected, Row, note_on
@@ -192,7 +193,9 @@ def parse_line(line: bytes, form: Unnamed | None = None) -> dict[str, Any] | str
     except json.JSONDecodeError as error:
         if _PRINTED.match(line):
             return "this is an object as Python prints it; JSON has double quotes, as `json.dumps` writes them"
-        return f"invalid JSON at column {error.colno}: {error.msg}"
+        loose = loose_value(text, 0)
+        more = f"; it has {listed(loose.extras)}, which JSON does not have" if loose and loose.extras else ""
+        return f"invalid JSON at column {error.colno}: {error.msg}{more}"
     except RepeatedKey as error:
         return str(error)
     except RecursionError:

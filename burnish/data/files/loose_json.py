@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from burnish.errors import DataError
 from burnish.system.shell import quoted as shell_quoted
 
 _TOKEN = re.compile(
@@ -21,10 +22,12 @@ _TOKEN = re.compile(
     r"|(?P<name>[^\W\d][\w$]*|\$[\w$]*)|(?P<mark>[\[\]{}:,])",
     re.DOTALL,
 )
+_ENDS = re.compile(r"(?:\s|//[^\n]*(?:\n|\Z)|/\*.*?\*/|\#[^\n]*(?:\n|\Z))*\Z", re.DOTALL)
 _WORDS = {"true", "false", "null"}
 _OF_PYTHON = {"True", "False", "None"}
 _OF_JAVASCRIPT = {"undefined", "NaN", "Infinity"}
-COMMENT, COMMA, KEY = "a comment", "a comma before a closing bracket", "a key without quotes"
+COMMENT, HASH = "a comment", "a comment after `#`"
+COMMA, KEY = "a comma before a closing bracket", "a key without quotes"
 SINGLE, TICK, PYTHON = "text in single quotes", "text in backticks", "Python's words `True`, `False` or `None`"
 WORD = "JavaScript's word `undefined`, `NaN` or `Infinity`"
 _CLOSING = {"[": "]", "{": "}"}
@@ -52,7 +55,7 @@ def loose_value(text: str, start: int) -> Loose | None:
     while match := _TOKEN.match(text, place):
         kind, token, place = str(match.lastgroup), match[0], match.end()
         if kind in ("space", "comment"):
-            extras |= {COMMENT: None} if kind == "comment" else {}
+            extras |= {HASH if token.startswith("#") else COMMENT: None} if kind == "comment" else {}
             continue
         if kind == "mark":
             following = _after_mark(token, expected, before, brackets)
@@ -97,9 +100,9 @@ def _extra(kind: str, token: str, expected: str) -> str | None:
     return KEY if is_key and kind != "text" else ""
 
 
-def of_python(text: str, extras: Sequence[str]) -> bool:
-    """Whether a list or an object is as Python writes it, and as JavaScript does not."""
-    if not {SINGLE, PYTHON} & set(extras):
+def of_python(text: str) -> bool:
+    """Whether Python reads a list or an object as JavaScript does: it has no `true`, and no `\\/`, for example."""
+    if "\\/" in text:
         return False
     try:
         with warnings.catch_warnings():
@@ -109,16 +112,38 @@ def of_python(text: str, extras: Sequence[str]) -> bool:
         return False
 
 
-def conversion(path: Path, text: str, found: Loose) -> str:
-    """What to type to make JSON of a file that holds such a value, and nothing but space around it."""
+def by_json5(extras: Sequence[str]) -> bool:
+    """Whether the package `json5` reads a value that has such things."""
+    return set(extras) <= {COMMENT, COMMA, KEY, SINGLE}
+
+
+def conversion(path: Path, text: str, extras: Sequence[str]) -> str:
+    """What to type to make JSON of a file, all of which is such a value; empty where there is no command for it."""
     made = shell_quoted(str(path.with_name(f"{path.stem}-strict.json")))
-    if of_python(text[found.start : found.end], found.extras):
+    if of_python(text.strip()):
         script = (
             f'import ast, json; text = open({json.dumps(str(path))}, encoding="utf-8-sig").read().strip(); '
             "print(json.dumps(ast.literal_eval(text), default=list))"
         )
         return f"`python -c {shell_quoted(script)} > {made}`"
-    return f"`pip install json5 && python -m json5 --as-json {shell_quoted(str(path))} > {made}`"
+    command = f"`pip install json5 && python -m json5 --as-json {shell_quoted(str(path))} > {made}`"
+    return command if by_json5(extras) else ""
+
+
+def explained(error: DataError, path: Path, text: str) -> DataError:
+    """The error for a document that is no JSON: if it only has more than JSON has, what that is and how to convert it.
+
+    Args:
+        error: says where.
+        path: of the file.
+        text: all of it.
+    """
+    found = loose_value(text, 0)
+    if found is None or not found.extras or not _ENDS.match(text, found.end):
+        return error
+    why = f"It has {listed(found.extras)}, which JSON does not have. {error.why}"
+    command = conversion(path, text, found.extras)
+    return DataError(error.what, why, f"Write it as strict JSON, and give that: {command}" if command else error.fix)
 
 
 def listed(extras: Sequence[str]) -> str:

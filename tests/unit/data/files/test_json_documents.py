@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
+import subprocess
+import sys
 import time
 
 import pytest
@@ -66,6 +70,33 @@ BROKEN = [
     '{"a": [\n{"b": 1},\n]}',
     "hello",
 ]
+
+
+LOOSE = {
+    "trailing.json": '[\n  {"text": "a", "n": true},\n]',
+    "comments.json": '/* rows */\n[{"text": "a"}, // first\n {"text": "http://b"}]',
+    "keys.json": "[{text: 'a', n: false}]",
+    "printed.json": "[{'text': 'a', 'n': None},]\n",
+    "hash.json": '[{"text": "a", "n": null} # first\n]',
+}
+
+
+@pytest.mark.parametrize("name", LOOSE)
+def test_json_with_more_than_json_has_is_named_and_converted(name, write):
+    path = write(name, LOOSE[name])
+    with pytest.raises(DataError) as caught:
+        list(read_rows(path))
+    check_message(caught.value)
+    if name == "printed.json":
+        words = shlex.split(re.findall(r"`([^`]*)`", caught.value.fix)[0])
+        done = subprocess.run([sys.executable, *words[1:3]], capture_output=True, text=True, check=True)
+        assert json.loads(done.stdout) == [{"text": "a", "n": None}]
+
+
+def test_a_line_with_more_than_json_has_is_named(write):
+    first, second = read_rows(write("a.jsonl", '{text: "a",}\n{"text": "a" /* it */}\n'))
+    assert "a key without quotes and a comma before a closing bracket, which JSON does not have" in first.reason
+    assert "a comment, which JSON does not have" in second.reason
 
 
 @pytest.mark.parametrize("text", BROKEN)
