@@ -357,7 +357,8 @@ def role_name(message: Mapping[str, Any]) -> Any:
     """What a message has for its role; None if it has nothing."""
     author = message.get("author")
     named = next((message[key] for key in _KEYS if message.get(key) is not None), None)
-    return author.get("role") if named is None and isinstance(author, Mapping) else named
+    by = author.get("role") if isinstance(author, Mapping) else author  # a text in PaLM's form
+    return by if named is None else named
 
 
 def by_role(turn: Any) -> list[Any]:

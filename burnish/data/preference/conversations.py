@@ -22,6 +22,7 @@ from burnish.data.chat.questions import (
 from burnish.data.labels.missing import spelled
 from burnish.data.preference.ratings import ask_about_rated_messages, ask_about_rating, texts_of
 from burnish.data.preference.worse import ask_about_two, ask_about_worse
+from burnish.data.rows.elsewhere import ask_about_palm
 from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.row import RowError, pick
 from burnish.data.rows.settled import Asked, Reading, Settled
@@ -131,6 +132,7 @@ def settle_conversation(pattern: Pattern, rows: Sequence[Values], asked: Asked) 
         ask_about_thoughts(rows, pattern.names, others, pattern.name)
         ask_about_choices(rows, others, pattern.name, column)
         if not pattern.answers and not asked.columns:
+            ask_about_palm(rows, others, pick(rows[0], pattern.required[0])[0], pattern.name)
             ask_about_answers(rows, others, pick(rows[0], pattern.required[0])[0], pattern.name, asked.roles)
         if "history" in pattern.names and "history" not in asked.columns:
             ask_about_earlier(rows, others, pattern.name)

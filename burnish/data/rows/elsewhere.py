@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from burnish.data.rows.row import quoted
+from burnish.errors import DataError
 from burnish.system.shell import quoted as shell_quoted
 
 _SEGMENT = {"text", "label"}
@@ -33,7 +35,65 @@ def advice_of_trainers(sample: Sequence[Mapping[str, Any]]) -> tuple[str, str] |
             f"Write what is learned as the assistant's messages and the rest as the user's: {command}. Marks of "
             "another template in the texts, such as `<s>` or `[INST]`, would be learned as text: remove them, too",
         )
+    examples = next((name for name, cell in first.items() if are_examples(cell)), None)
+    if examples is not None and "instruction" not in first:
+        system = "system: $row.context, " if isinstance(first.get("context"), str) else ""
+        rows = f"{{{system}prompt: {_text_of(first, examples, 'input')}, completion: "
+        form = f". as $row | {jq_path(examples)}[] | {rows}{_text_of(first, examples, 'output')}}}"
+        return (
+            f"`{examples}` has several inputs, each with its output, as in the chat of PaLM: they are examples for a "
+            "prompt, and no conversation is beside them.",
+            f"To learn each of them, write a row for each: `jq -c {shell_quoted(form)} IN.jsonl > OUT.jsonl`",
+        )
     return None
+
+
+_OF_PALM = (
+    '{messages: ((if (.context // "") == "" then [] else [{role: "system", content: .context}] end) + '
+    '[.examples[]? | {role: "user", content: .input.content}, '
+    '{role: "assistant", content: .output.content, train: false}] + [%s[] | {role: .author, content}])}'
+)
+"""For jq: what the system says, examples that are not learned, and the conversation, as messages."""
+
+
+def ask_about_palm(rows: Sequence[Mapping[str, Any]], columns: Iterable[str], talks: str, shape: str) -> None:
+    """Raises DataError where a context or examples are beside conversations in PaLM's form, whose messages have an
+    `author`.
+
+    Args:
+        rows: values by column.
+        columns: those that are not used.
+        talks: the column with the conversations.
+        shape: name of the shape, for the command that reads the conversations alone.
+    """
+    said = [cell[0] for values in rows if isinstance(cell := values.get(talks), list) and cell]
+    if not said or not all(isinstance(one, Mapping) and isinstance(one.get("author"), str) for one in said):
+        return
+    held = {
+        "context": any(isinstance(values.get("context"), str) for values in rows),
+        "examples": any(are_examples(values.get("examples")) for values in rows),
+    }
+    found = [name for name in columns if held.get(name)]
+    if found:
+        raise DataError(
+            f"{quoted(found)} beside messages with an `author` seem{'s' if len(found) == 1 else ''} to be of PaLM's "
+            "chat",
+            "There `context` is what the system says, and `examples` are turns before the conversation. The prompts "
+            "would lack them.",
+            f"Write them into messages: `jq -c {shell_quoted(_OF_PALM % jq_path(talks))} IN.jsonl > OUT.jsonl`. To "
+            f"leave them out: `--set data.shape={shape}`",
+        )
+
+
+def are_examples(cell: Any) -> bool:
+    """Whether a cell is a list of inputs with their outputs."""
+    is_list = isinstance(cell, list) and bool(cell)
+    return is_list and all(isinstance(one, Mapping) and {"input", "output"} <= one.keys() for one in cell)
+
+
+def _text_of(first: Mapping[str, Any], examples: str, key: str) -> str:
+    """Where jq finds the text of an input or an output, which may be a message."""
+    return f".{key}.content" if isinstance(first[examples][0][key], Mapping) else f".{key}"
 
 
 def jq_path(name: str) -> str:

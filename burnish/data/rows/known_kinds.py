@@ -8,7 +8,7 @@ from typing import Any
 
 from burnish.data.chat.messages import find_role
 from burnish.data.rows.choices import are_letters, choice_columns
-from burnish.data.rows.elsewhere import advice_of_trainers
+from burnish.data.rows.elsewhere import advice_of_trainers, are_examples
 from burnish.data.rows.printed import as_object
 from burnish.data.rows.row import quoted
 from burnish.data.rows.typed import mapping
@@ -59,7 +59,7 @@ def advice(sample: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> tup
             "that of the chat template.",
             f"Write them into messages: `jq -c '{form}' IN.jsonl > OUT.jsonl`",
         )
-    inner = next((name for name, cell in first.items() if _are_instances(cell)), None)
+    inner = next((name for name, cell in first.items() if are_examples(cell)), None)
     if inner is not None and "instruction" in names:
         form = f". as $row | .{inner}[] | {{instruction: $row.{names['instruction']}, input, output}}"
         return (
@@ -146,12 +146,6 @@ def _are_calls(cell: Any) -> bool:
         and bool(found)
         and all(isinstance(one, Mapping) and isinstance(one.get("name"), str) and "arguments" in one for one in found)
     )
-
-
-def _are_instances(cell: Any) -> bool:
-    """Whether a cell is a list of inputs with their outputs."""
-    is_list = isinstance(cell, list) and bool(cell)
-    return is_list and all(isinstance(one, Mapping) and {"input", "output"} <= one.keys() for one in cell)
 
 
 def _is_translated(cell: Any) -> bool:

@@ -131,6 +131,7 @@ def test_a_thought_without_an_answer_is_left_out() -> None:
     [
         {"speaker": "ASSISTANT", "role": None, "text": "On the table."},
         {"author": {"role": "assistant"}, "content": {"content_type": "text", "parts": ["On the table."]}},
+        {"author": "bot", "content": "On the table."},
         {"role": "Mistral-7B-Instruct-v0.2", "message": "On the table."},
         {"role": "Assistent", "content": {"text": "On the table."}},
         {"role": "assistant", "content": '[{"type": "text", "text": "On the table."}]'},

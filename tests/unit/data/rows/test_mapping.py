@@ -220,8 +220,21 @@ def test_no_command_learns_where_a_row_is_from(columns: dict[str, list[Any]], co
          "no chat template is applied",
          {"messages": [{"role": "assistant", "content": "a"}, {"role": "user", "content": "b"},
                        {"role": "assistant", "content": "c"}]}),
+        ({"context": "c", "examples": [{"input": {"content": "a"}, "output": {"content": "b"}}]},
+         "examples for a prompt",
+         {"system": "c", "prompt": "a", "completion": "b"}),
+        ({"context": "c", "examples": [{"input": {"content": "a"}, "output": {"content": "b"}}],
+          "messages": [{"author": "user", "content": "d"}, {"author": "bot", "content": "e"}]}, "what the system says",
+         {"messages": [{"role": "system", "content": "c"}, {"role": "user", "content": "a"},
+                       {"role": "assistant", "content": "b", "train": False}, {"role": "user", "content": "d"},
+                       {"role": "bot", "content": "e"}]}),
+        ({"messages": [{"author": "user", "content": "d"}, {"author": "bot", "content": "e"}], "context": "c"},
+         "what the system says",
+         {"messages": [{"role": "system", "content": "c"}, {"role": "user", "content": "d"},
+                       {"role": "bot", "content": "e"}]}),
     ],
-    ids=["calls", "instances", "labels", "segments", "segments that begin with an answer"],
+    ids=["calls", "instances", "labels", "segments", "segments that begin with an answer", "examples of PaLM",
+         "PaLM's chat", "PaLM's context"],
 )  # fmt: skip
 def test_rows_in_another_form_are_rewritten_by_the_command(values: Any, why: str, made: Any) -> None:
     jq = shutil.which("jq")
