@@ -8,7 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from burnish.data.chat.messages import is_message_list, is_part
+from burnish.data.chat.messages import (
+    CONTENTS,
+    by_role,
+    find_role,
+    is_message_list,
+    is_part,
+    messages_in,
+    role_name,
+)
 from burnish.data.rows.printed import as_list
 
 Values = Mapping[str, Any]
@@ -111,12 +119,72 @@ def settle_answers(column: str, name: str, rows: Sequence[Values]) -> tuple[tupl
             "and it alone counts as right. To learn a whole list as one answer, write it as text under the name "
             "`completion`."
         ]
-    shown = json.dumps(nested[0], ensure_ascii=False, default=str)
-    shown = shown if len(shown) <= _SHOWN_CHARACTERS else f"{shown[:_SHOWN_CHARACTERS]}…"
-    return (), [
-        f"`{name}` has lists or objects in {len(nested):,} of {len(rows):,} rows; they are learned as JSON text, such "
-        f"as `{shown}`."
-    ]
+    return (), [as_json_note(name, nested, len(rows), "learned")]
+
+
+def as_json_note(name: str, nested: Sequence[Any], total: int, done: str) -> str:
+    """That lists and objects are taken as JSON text, as a sentence.
+
+    Args:
+        name: of the column.
+        nested: these cells, at least one.
+        total: number of rows.
+        done: what is done with them: `learned` or `read`.
+    """
+    return (
+        f"`{name}` has lists or objects in {len(nested):,} of {total:,} rows; they are {done} as JSON text, such "
+        f"as `{_shown(nested[0])}`."
+    )
+
+
+def _shown(cell: Any) -> str:
+    shown = json.dumps(cell, ensure_ascii=False, default=str)
+    return shown if len(shown) <= _SHOWN_CHARACTERS else f"{shown[:_SHOWN_CHARACTERS]}…"
+
+
+def json_notes(columns: Mapping[str, str], rows: Sequence[Values]) -> list[str]:
+    """Sentences about columns whose cells are lists or objects, and neither messages nor texts in parts.
+
+    Args:
+        columns: name of each -> what is done with them: `learned` or `read`.
+        rows: values by column.
+    """
+    notes = []
+    for name, done in columns.items():
+        cells = [cell for values in rows if isinstance(cell := values.get(name), (dict, list)) and cell]
+        nested = [cell for cell in cells if not (_is_text(cell) or _are_texts(cell) or is_one_message(cell))]
+        nested = [cell for cell in nested if next(messages_in(cell), None) is None]
+        notes += [as_json_note(name, nested, len(rows), done)] if nested else []
+    return notes
+
+
+def content_notes(columns: Sequence[str], rows: Sequence[Values]) -> list[str]:
+    """A sentence about messages whose content is an object that is no part of a message; results of tools may be.
+
+    Args:
+        columns: those that may hold conversations.
+        rows: values by column.
+    """
+    said = (message for values in rows for name in columns for message in messages_in(values.get(name)))
+    contents = (
+        next((message[key] for key in CONTENTS if message.get(key) is not None), None)
+        for message in said
+        if find_role(str(role_name(message)), {}) in ("system", "user", "assistant")
+    )
+    found = [one for one in contents if isinstance(one, dict) and one and not is_part(one) and "parts" not in one]
+    if not found:
+        return []
+    number = f"{len(found):,} messages have objects" if len(found) > 1 else "1 message has an object"
+    return [f"{number} as content; they are read as JSON text, and learned as such in answers: `{_shown(found[0])}`."]
+
+
+def is_one_message(cell: Any) -> bool:
+    """Whether a cell is one message, or one for each of several roles; another object is an answer in JSON."""
+    return isinstance(cell, dict) and (role_name(cell) is not None or len(by_role(cell)) > 1)
+
+
+def _are_texts(cell: Any) -> bool:
+    return isinstance(cell, list) and all(isinstance(one, str) for one in cell)
 
 
 def settle_questions(column: str, rows: Sequence[Values]) -> tuple[tuple[FirstAnswerReading, ...], list[str]]:

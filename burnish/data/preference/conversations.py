@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from burnish.data.chat.accepted import settle_answers, settle_questions
+from burnish.data.chat.accepted import content_notes, json_notes, settle_answers, settle_questions
 from burnish.data.chat.marks import mark_readings
 from burnish.data.chat.messages import THOUGHT, WEIGHTS
 from burnish.data.chat.prompts import notes_on_prompts
@@ -124,8 +124,12 @@ def settle_conversation(pattern: Pattern, rows: Sequence[Values], asked: Asked) 
     column = pick(rows[0], pattern.answers[0])[0] if pattern.answers else ""
     if pattern.answers:
         firsts, said = settle_answers(column, asked.columns.get(column, column), rows)
-        asking, of_questions = settle_questions(pick(rows[0], pattern.required[0])[0], rows)
+        asked_in = pick(rows[0], pattern.required[0])[0]
+        asking, of_questions = settle_questions(asked_in, rows)
         readings, notes = (*readings, *firsts, *asking), [*notes, *said, *of_questions]
+        notes += json_notes(dict.fromkeys(filter(None, (asked_in, *pattern.addition)), "read"), rows)
+    else:
+        notes += content_notes(pattern.required[0], rows)
     notes += notes_on_prompts(pattern, rows)
     if asked.shape == AUTO:
         ask_about_marks(rows, pattern.names, pattern.name)

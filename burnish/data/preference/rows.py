@@ -6,7 +6,16 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from burnish.data.chat.messages import NO_ROLES, Message, as_message_list, read_message, with_thoughts
+from burnish.data.chat.accepted import is_one_message, json_notes
+from burnish.data.chat.messages import (
+    NO_ROLES,
+    USED,
+    Message,
+    as_message_list,
+    cell_text,
+    read_message,
+    with_thoughts,
+)
 from burnish.data.chat.rows import NO_ADDITION, earlier_turns, is_answer, tools_of, with_system
 from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.patterns import ANSWER, PROMPT, TURNS
@@ -142,9 +151,9 @@ def read_answer(value: Any, column: str, roles: Mapping[str, str] = NO_ROLES) ->
     value = as_message_list(value)
     if value is None or value != value or value == []:
         raise RowError(f"the answer is missing (column `{column}`)")
-    if isinstance(value, (dict, list)):
+    if _are_turns(value):
         return _ends_with_answer(_read_turns(value, column, roles), column)
-    text = as_text(value, column) or ""
+    text = cell_text(value, column) or ""
     return _ends_with_answer([{"role": "assistant", "content": text}], column)
 
 
@@ -157,10 +166,10 @@ def read_prompt(value: Any, column: str, addition: str, roles: Mapping[str, str]
     value = as_message_list(value)
     if isinstance(value, str) and column in ("messages", "conversations"):
         value = parse_json_text(value, f"`{column}`")
-    if isinstance(value, (dict, list)) and value:
+    if _are_turns(value) and value:
         turns = _read_turns(value, column, roles)
     else:
-        text = as_text(value, column) if value != [] else None
+        text = cell_text(value, column) if value != [] else None
         if text is None:
             raise RowError(f"the question is missing (column `{column}`)")
         turns = read_turns_of_text(text, column) if is_dialogue_text(text) else [{"role": "user", "content": text}]
@@ -177,6 +186,12 @@ def read_prompt(value: Any, column: str, addition: str, roles: Mapping[str, str]
     if turns[-1]["role"] == "user" and not turns[-1]["content"].strip():
         raise RowError(f"the question is empty (column `{column}`)")
     return tuple(turns)
+
+
+def pair_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Which prompts and answers are objects, and taken as JSON text."""
+    learned = ("chosen", "rejected", *ANSWER)
+    return json_notes(dict.fromkeys(PROMPT, "read") | dict.fromkeys(learned, "learned"), rows)
 
 
 def is_dialogue_text(text: str) -> bool:
@@ -234,7 +249,13 @@ def _stripped(messages: Messages) -> list[Message]:
     return [{**message, "content": message["content"].strip()} for message in messages]
 
 
-def _read_turns(value: dict[str, Any] | list[Any], column: str, roles: Mapping[str, str]) -> list[Message]:
+def _are_turns(value: Any) -> bool:
+    """Whether a cell is a list, a message, or a message that only lacks its role; another object is JSON."""
+    lacks_role = isinstance(value, dict) and "content" in value and set(value) <= USED
+    return isinstance(value, list) or is_one_message(value) or lacks_role
+
+
+def _read_turns(value: Any, column: str, roles: Mapping[str, str]) -> list[Message]:
     turns = value if isinstance(value, list) else [value]
     try:
         return with_thoughts([read_message(turn, number, roles) for number, turn in enumerate(turns, start=1)])

@@ -18,6 +18,8 @@ RESULT = (
 )  # fmt: skip
 _LABELLED = ("text", "target")
 """A text and its class, not two texts."""
+_OBJECTS = ("input", "output")
+"""Of these, one or both may be objects, which are JSON then."""
 _MOST_CLASSES = 20
 _MIN_ROWS_PER_CLASS = 5
 
@@ -27,7 +29,10 @@ def names_of_pair(values: Mapping[str, Any]) -> tuple[str, str] | None:
     source, result = (next((name for name in names if name in values), None) for names in (SOURCE, RESULT))
     if source is None or result is None or (source, result) == _LABELLED or values[result] in VERDICTS:
         return None
-    return (source, result) if isinstance(values[source], str) and isinstance(values[result], str) else None
+    cells = (values[source], values[result])
+    if (source, result) == _OBJECTS and all(isinstance(cell, (str, dict)) and "messages" not in cell for cell in cells):
+        return source, result
+    return (source, result) if all(isinstance(cell, str) for cell in cells) else None
 
 
 def is_text_pair(values: Mapping[str, Any]) -> bool:

@@ -8,6 +8,7 @@ import pytest
 
 from burnish.data.rows.row import Row, RowError
 from burnish.data.rows.shapes import detect_shape
+from burnish.errors import DataError
 
 
 def learned(*rows: dict[str, Any], **columns: str) -> tuple[list[str | None], str]:
@@ -72,3 +73,52 @@ def test_several_questions_in_a_cell_are_said_and_one_is_itself() -> None:
     shape = detect_shape([Row(rows[1], "a.jsonl", 1)], {})
     assert next(shape.to_record(Row(rows[1], "a.jsonl", 1)).all_texts()) == "Who?"
     assert shape.notes == ()
+
+
+OBJECT = {"name": "a", "n": 3}
+WRITTEN = '{"name": "a", "n": 3}'
+
+
+@pytest.mark.parametrize(
+    ("row", "notes"),
+    [
+        ({"instruction": "Say.", "input": OBJECT, "output": "a"}, ["`input`"]),
+        ({"prompt": OBJECT, "completion": "a"}, ["`prompt`"]),
+        ({"input": OBJECT, "output": {"n": 3}}, ["`output`", "`input`"]),
+        ({"messages": [{"role": "user", "content": OBJECT}, {"role": "assistant", "content": "a"}]}, ["as content"]),
+        ({"prompt": OBJECT, "chosen": {"n": 3}, "rejected": {"n": 4}}, ["`prompt`", "`chosen`", "`rejected`"]),
+        ({"prompt": OBJECT, "completion": {"n": 3}, "label": True}, ["`prompt`", "`completion`"]),
+    ],
+    ids=["input", "prompt", "both", "content", "pair", "rated"],
+)
+def test_objects_are_json_in_prompts_and_in_pairs_too_and_said(row: dict[str, Any], notes: list[str]) -> None:
+    shape = detect_shape([Row(row, "a.jsonl", 1)], {})
+    record = shape.to_record(Row(row, "a.jsonl", 1))
+    assert any(WRITTEN in text for text in record.all_texts())
+    said = [note for note in shape.notes if "as JSON text" in note]
+    assert len(said) == len(notes)
+    assert all(name in note for name, note in zip(notes, said, strict=True))
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "Say.", "chosen": {"role": "assistant", "content": "a"}, "rejected": {"from": "gpt", "value": "b"}},
+        {"prompt": {"role": "user", "content": "Say."}, "chosen": [{"from": "gpt", "value": "a"}], "rejected": "b"},
+        {
+            "prompt": "Say.",
+            "chosen": {"type": "text", "text": "a"},
+            "rejected": [{"role": "assistant", "content": "b"}],
+        },
+    ],
+)
+def test_one_message_in_a_pair_is_a_message(row: dict[str, Any]) -> None:
+    shape = detect_shape([Row(row, "a.jsonl", 1)], {})
+    record = shape.to_record(Row(row, "a.jsonl", 1))
+    assert list(record.all_texts()) == ["Say.", "a", "b"]
+    assert shape.notes == ()
+
+
+def test_messages_as_an_input_are_no_object_to_write() -> None:
+    with pytest.raises(DataError, match="no known shape"):
+        learned({"input": {"messages": []}, "output": {"n": 3}})

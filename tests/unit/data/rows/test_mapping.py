@@ -117,7 +117,7 @@ def test_ratings_beside_answers_are_asked_about_with_a_command_that_works(names:
     ("values", "command"),
     [
         ({"level": "a b", "solution_text": "c d", "code": "e f"}, {"prompt": "level", "completion": "code"}),
-        ({"input": "a b", "output": {"name": "c"}}, {"prompt": "input", "completion": "output"}),
+        ({"level": "a b", "output": {"name": "c"}}, {"prompt": "level", "completion": "output"}),
         ({"chat_history": [{"role": "user", "message": "a"}], "message": "b", "response": "c"},
          {"prompt": "message", "completion": "response"}),
         ({"uuid": "1", "chat_messages": [{"sender": "human", "text": "a"}]}, {"messages": "chat_messages"}),
