@@ -18,6 +18,7 @@ from burnish.data.rows.printed import as_list
 from burnish.data.rows.row import Rejected, Row, quoted
 from burnish.data.rows.typed import setting
 from burnish.errors import DataError
+from burnish.system.shell import quoted as shell_quoted
 
 TOKENS, TAGS, SENTENCE = "tokens", "tags", "sentence_id"
 """The columns of the sentences, and the fields that `data.columns` maps to columns of the table."""
@@ -167,7 +168,7 @@ def _ask_for_words(sample: Sequence[Row], cells: Mapping[str, Sequence[str]]) ->
         raise DataError(
             f"`{sample[0].file}` seems to have one word per row, and no names of columns",
             f"Its first line would be the names, and has the tag `{tags}`.",
-            "Rename the file to end in .conll, where the columns have no names",
+            _conll_copy(sample[0].file),
         )
     words = max(written, key=lambda name: len(set(cells[name])))
     numbers = [name for name in single if name not in written]
@@ -177,6 +178,17 @@ def _ask_for_words(sample: Sequence[Row], cells: Mapping[str, Sequence[str]]) ->
         f"`{tags}` has tags of entities: {quoted(dict.fromkeys(cells[tags]), most=4)}.",
         f"Name the columns: `{_setting(TOKENS, words)} {_setting(TAGS, tags)}{guess}`",
     )
+
+
+def _conll_copy(file: str) -> str:
+    """What to do with a table of words that has no names of columns, to read it as a file that never has any."""
+    bare, _, suffix = file.rpartition(".")
+    one, made = shell_quoted(file), shell_quoted(f"{bare}.conll")
+    tabs = 'import csv, sys; [print(*row, sep="\\t") for row in csv.reader(sys.stdin)]'
+    commands = {"tsv": f"cp {one} {made}", "csv": f"python -c {shell_quoted(tabs)} < {one} > {made}"}
+    if suffix.lower() not in commands:
+        return "Rename the file to end in .conll, where the columns have no names"
+    return f"Give it as .conll, where the columns have no names: `{commands[suffix.lower()]}`"
 
 
 def _between_blanks(

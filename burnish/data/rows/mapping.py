@@ -261,7 +261,7 @@ def unknown_shape(
         return DataError(
             f"`{file}` seems to have no names of columns: in the first line are {quoted(found)}",
             "Such a value recurs in its column.",
-            "Write a first line with the names of the columns, such as `label` and `text`",
+            f"Write a first line with the names of the columns, such as `label` and `text`{_as_words(rows)}",
         )
     if what_else := _other_reading(rows, found):
         return DataError(f"`{file}` has no known shape: {what}", shapes, f"{what_else}. Else {map_example(rows)}")
@@ -272,6 +272,16 @@ def unknown_shape(
     if is_pair:
         fix = _how_to_label(rows, found)
     return DataError(f"`{file}` has no known shape: {what}", shapes, fix)
+
+
+def _as_words(rows: Sequence[Row]) -> str:
+    """What to type instead where each row of a table may be a word with its tags; empty for others."""
+    file = rows[0].file
+    cells = [str(cell) for row in rows[:_SAMPLE] for cell in row.values.values() if cell not in (None, "")]
+    if not file.lower().endswith(".tsv") or any(map(str.isspace, "".join(cells))):
+        return ""
+    copy = f"{file[: -len('.tsv')]}.conll"
+    return f". If each row is a word with its tags: `cp {shell_quoted(file)} {shell_quoted(copy)}`, and give the copy"
 
 
 def _other_reading(rows: Sequence[Row], found: Sequence[str]) -> str:

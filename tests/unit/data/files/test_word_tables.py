@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 
 import pandas
 import pytest
@@ -10,12 +12,13 @@ import pytest
 from burnish.data.files.sources import find_sources, read_source
 from burnish.data.rows.dataset import load_records
 from burnish.data.rows.row import Rejected
+from burnish.data.rows.shapes import detect_shape
 from burnish.errors import DataError
 from burnish.recipe.schema import DataSection
 from tests.snapshots import check_message, check_text
 from tests.unit.data.files.workbooks import workbook
 
-WORDS = [["Anna", "sings", "."], ["in", "Rome"], ["Otto", "Lee", "too"]]
+WORDS = [["Anna0", "sings", "."], ["in", "Rome"], ["Otto", "Lee", "too"]]
 TAGS = [["B-per", "O", "O"], ["O", "B-geo"], ["B-per", "I-per", "O"]]
 POS = [["NNP", "VBZ", "."], ["IN", "NNP"], ["NNP", "NNP", "RB"]]
 
@@ -147,3 +150,36 @@ def test_other_tables_stay_as_they_are(write, kind):
     plain = list(pandas.read_csv(path).columns)
     assert all(list(row.values) == plain for row in rows)
     assert all(isinstance(value, str) for row in rows for value in row.values.values())
+
+
+NAMELESS = "".join(f"Anna{number}\tB-PER\nsings\tO\nhere\tO\n\n" for number in range(8))
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("a.tsv", "`cp a.tsv a.conll`"),
+        (
+            "a b.csv",
+            "`python -c 'import csv, sys; [print(*row, sep=\"\\t\") for row in csv.reader(sys.stdin)]' < 'a b.csv' "
+            "> 'a b.conll'`",
+        ),
+    ],
+)
+def test_a_table_without_names_is_given_the_command_that_makes_conll_of_it(write, name, command):
+    path = write(name, NAMELESS if name == "a.tsv" else NAMELESS.replace("\t", ","))
+    with pytest.raises(DataError) as caught:
+        load(name)
+    assert caught.value.fix.endswith(command)
+    subprocess.run(["sh", "-c", command.strip("`").replace("python", sys.executable, 1)], check=True)
+    made = path.with_suffix(".conll")
+    first = next(read_source(find_sources(str(made)).train[0]))
+    assert list(first.values.values())[:2] == [["Anna0", "sings", "here"], ["B-PER", "O", "O"]]
+
+
+def test_tags_that_are_no_scheme_leave_it_to_the_user_whether_a_row_is_a_word(write):
+    path = write("a.tsv", "Anna\tNOUN\nsings\tVERB\nhere\tADV\n\n" * 6)
+    rows = list(read_source(find_sources(str(path)).train[0]))
+    with pytest.raises(DataError) as caught:
+        detect_shape(rows, {})
+    assert "If each row is a word with its tags: `cp a.tsv a.conll`, and give the copy" in caught.value.fix
