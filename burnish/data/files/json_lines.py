@@ -107,6 +107,7 @@ def json_lines(path: Path, count: int) -> Iterator[JsonLines]:
         lines = [line for _, line in block]
         if first == 1:
             _refuse_lists(path, lines)
+            _refuse_bulk(path, lines)
         if first == 1 and (form := form_of(lines)) is not None:
             remarks.append(form.remark)
             if form.has_header:
@@ -137,6 +138,36 @@ def _refuse_lists(path: Path, lines: Sequence[bytes]) -> None:
 
 _LIST_BYTES = 16
 """Within which the first object of a list begins."""
+
+
+_ACTIONS = ("create", "delete", "index", "update")
+"""What a line of Elasticsearch's bulk files may say is to be done with the document in the next."""
+
+
+def _refuse_bulk(path: Path, lines: Sequence[bytes]) -> None:
+    """Raises DataError where the first line says what Elasticsearch is to do with the document in the next line."""
+    if not (filled := [line for line in lines if not line.isspace()][:_BULK_LINES]) or not _is_action(filled[0]):
+        return
+    left = "select(keys - [{}] != [])".format(", ".join(json.dumps(name) for name in _ACTIONS))
+    form = f"{left} | .doc // ." if any(b'"update"' in line for line in filled if _is_action(line)) else left
+    made = shell_quoted(f"{Path(without_compression(path.name)).stem}-documents.jsonl")
+    raise DataError(
+        f"`{path}` is a bulk file of Elasticsearch: before each document, a line says what to do with it",
+        "These lines are no rows; a .jsonl file has one row per line.",
+        f"Leave them out: `jq -c {shell_quoted(form)} {shell_quoted(str(path))} > {made}`",
+    )
+
+
+_BULK_LINES = 20
+
+
+def _is_action(line: bytes) -> bool:
+    value = _value_of(line)
+    if not isinstance(value, dict) or len(value) != 1:
+        return False
+    ((name, inner),) = value.items()
+    is_plain = isinstance(inner, dict) and all(not isinstance(cell, (dict, list)) for cell in inner.values())
+    return name in _ACTIONS and is_plain and (not inner or any(key.startswith("_") for key in inner))
 
 
 def form_of(lines: Sequence[bytes]) -> Unnamed | None:

@@ -45,6 +45,18 @@ _SPACY = (
     "for word in doc], entities=[[one.start_char, one.end_char, one.label_] for one in doc.ents]))) for doc in docs]"
 )
 _DOC_BIN = ".spacy"
+_CODE = {".py": "Python"} | dict.fromkeys((".js", ".mjs", ".cjs", ".ts"), "JavaScript")
+_JSON5 = "pip install json5 && python -m json5 --as-json {path}"
+_CONVERTED = {
+    ".toml": (
+        "a TOML file",
+        "python -c 'import json, sys, tomllib; "
+        "json.dump(tomllib.load(sys.stdin.buffer), sys.stdout, default=str)' < {path}",
+    ),
+    ".json5": ("JSON5", _JSON5),
+    ".jsonc": ("JSON with comments", _JSON5),
+}
+"""Files that hold what JSON can hold: what they are, and the command that writes it."""
 _ARCHIVES = (".tar", ".tgz", ".tbz2", ".txz", ".7z", ".rar")
 
 
@@ -70,10 +82,20 @@ def unsupported(path: Path) -> DataError:
             "What an archive holds is read from a folder.",
             f"Unpack it with `{unpack}`, and give the file or folder",
         )
-    if suffix == ".py":
+    if suffix in _CONVERTED:
+        kind, command = _CONVERTED[suffix]
+        made = shell_quoted(path.with_suffix(".json").name)
         return DataError(
-            f"`{path}` is Python code, and code is not run",
-            "Rows that are written into it as a list, such as spaCy's `TRAIN_DATA`, are read from a text file.",
+            f"`{path}` is {kind}, which is no format of data here",
+            f"Rows are read from JSON and tables: {' '.join(READERS)}.",
+            f"Write it as JSON: `{command.format(path=shell_quoted(str(path)))} > {made}`",
+        )
+    if suffix in _CODE:
+        return DataError(
+            f"`{path}` is {_CODE[suffix]} code, and code is not run",
+            "Rows that are written into it as a list, such as spaCy's `TRAIN_DATA`, are read from a text file."
+            if suffix == ".py"
+            else "From a text file with data in it, the data can be written as JSON.",
             f"Copy it: `cp {shell_quoted(str(path))} {shell_quoted(path.with_suffix('.txt').name)}`, and give the copy",
         )
     has = f"the unsupported suffix `{path.suffix}`" if path.suffix else "no suffix"

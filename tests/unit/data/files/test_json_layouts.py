@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
+import shutil
+import subprocess
 
 import pandas
 import pytest
@@ -141,3 +145,23 @@ def test_a_row_may_be_a_list_of_messages(write, suffix):
     talk = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
     text = json.dumps([talk, talk]) if suffix == "json" else f"{json.dumps(talk)}\n" * 2
     assert [row.values for row in read_rows(write(f"a.{suffix}", text))] == [{"messages": talk}] * 2
+
+
+@pytest.mark.parametrize("action", ["index", "create", "update"])
+def test_a_bulk_file_of_elasticsearch_is_named_with_the_command_that_leaves_its_actions_out(write, action):
+    documents = [{"prompt": "q", "completion": "a"}, {"prompt": "q", "completion": "b"}]
+    held = [{"doc": one} if action == "update" else one for one in documents]
+    lines = [json.dumps(line) for one in held for line in ({action: {"_index": "x", "_id": "1"}}, one)]
+    path = write("rows.ndjson", "\n".join(lines) + "\n")
+    with pytest.raises(DataError, match="bulk file of Elasticsearch") as caught:
+        list(read_rows(path))
+    words = shlex.split(re.findall(r"`(jq [^`]*)`", caught.value.fix)[0])
+    if (jq := shutil.which("jq")) is None:
+        pytest.skip("needs jq")
+    done = subprocess.run([jq, *words[1:4]], capture_output=True, text=True, check=True)
+    assert [json.loads(line) for line in done.stdout.splitlines()] == documents
+
+
+def test_a_row_whose_only_column_has_the_name_of_an_action_stays_one(write):
+    path = write("rows.jsonl", '{"index": {"text": "a"}}\n{"update": {}, "text": "b"}\n')
+    assert len(list(read_rows(path))) == 2

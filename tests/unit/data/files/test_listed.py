@@ -191,3 +191,10 @@ def test_a_python_file_has_to_be_copied(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         read(tmp_path, TRAIN_DATA, "rows.py")
     check_message(caught.value, {tmp_path: "FOLDER"})
+
+
+@pytest.mark.parametrize("name", ["rows.js", "rows.toml", "rows.json5"])
+def test_files_that_hold_data_in_another_language_are_given_the_command(name: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        read(tmp_path, '[[rows]]\nprompt = "q"\n', name)
+    check_message(caught.value, {tmp_path: "FOLDER"})
