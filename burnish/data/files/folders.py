@@ -13,6 +13,7 @@ from burnish.data.files.brat import annotations_beside
 from burnish.data.files.features import Features, features_of_yaml
 from burnish.data.files.labelled_folders import labelled_parts
 from burnish.data.files.parts import FilePart, features_of, with_features
+from burnish.data.files.picture_folders import refuse_pictures
 from burnish.data.files.readers import READERS, data_suffix, is_convertible, unsupported
 from burnish.data.files.split_kinds import kinds_of, of_kind
 from burnish.data.files.splits import SPLITS, TRAIN, by_split, is_shard, plain_stem, split_of, split_within
@@ -231,6 +232,7 @@ def _refuse_convertible(folder: Path) -> None:
                 "An archive is read where it is given itself.",
                 f"Give it: `burnish train {shell_quoted(str(path))}`",
             )
+    refuse_pictures(folder)
 
 
 def ambiguous(folder: Path, reason: str, files: Sequence[Path]) -> DataError:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from burnish.data.rows.row import quoted
@@ -83,6 +85,54 @@ def ask_about_palm(rows: Sequence[Mapping[str, Any]], columns: Iterable[str], ta
             f"Write them into messages: `jq -c {shell_quoted(_OF_PALM % jq_path(talks))} IN.jsonl > OUT.jsonl`. To "
             f"leave them out: `--set data.shape={shape}`",
         )
+
+
+ASKED = "What does it show?"
+NO_CLASSES = (
+    "Classes of pictures are no task of Burnish: a model that sees learns to write a text about a picture, which may "
+    "be the name of its class."
+)
+_PICTURE = re.compile(r"\S.*\.(?:png|jpe?g|gif|webp|bmp|tiff?)", re.IGNORECASE | re.DOTALL)
+_CLASSES = ("label", "labels", "class", "class_name", "category", "target", "tag")
+
+
+def advice_on_pictures(sample: Sequence[Mapping[str, Any]], file: str) -> tuple[str, str] | None:
+    """Why pictures with their classes are not read, and what to do; None for other rows.
+
+    Args:
+        sample: values of the first rows, at least one.
+        file: its name, for the command.
+    """
+    names = [str(name) for name in sample[0]]
+    picture = next((name for name in names if all(_is_picture(values.get(name)) for values in sample)), None)
+    others = [name for name in names if name != picture]
+    label = next((name for name in others if name.lower() in _CLASSES), others[0] if len(others) == 1 else None)
+    if picture is None or label is None:
+        return None
+    made = shell_quoted(str(Path(file).with_name("rows.jsonl")))
+    row = f'{{image: {jq_path(picture)}, question: "{ASKED}", answer: ({jq_path(label)} | tostring)}}'
+    script = (
+        "import csv, json, sys; [print(json.dumps(dict("
+        f'image=row[{json.dumps(picture)}], question="{ASKED}", answer=row[{json.dumps(label)}]))) '
+        "for row in csv.DictReader(sys.stdin)]"
+    )
+    commands = {
+        ".jsonl": f": `jq -c {shell_quoted(row)} {shell_quoted(file)} > {made}`",
+        ".csv": f": `python -c {shell_quoted(script)} < {shell_quoted(file)} > {made}`",
+    }
+    numbers = all(str(values.get(label)).isdecimal() for values in sample)
+    named = f". Write the names of the classes in place of the numbers in `{label}` first" if numbers else ""
+    return (
+        NO_CLASSES,
+        f"To learn to write `{label}`, write rows with `image`, `question` and `answer`"
+        f"{commands.get(Path(file).suffix.lower(), '')}{named}",
+    )
+
+
+def _is_picture(cell: Any) -> bool:
+    if isinstance(cell, Mapping):
+        return {"bytes", "path"} <= cell.keys()
+    return isinstance(cell, str) and _PICTURE.fullmatch(cell) is not None
 
 
 def are_examples(cell: Any) -> bool:

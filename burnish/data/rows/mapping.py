@@ -10,6 +10,7 @@ from burnish.data.chat.messages import by_role, ends_with_answer
 from burnish.data.labels.cells import are_marked, as_flag
 from burnish.data.labels.missing import spelled
 from burnish.data.labels.numbers import are_amounts, number_of
+from burnish.data.rows.elsewhere import advice_on_pictures
 from burnish.data.rows.known_kinds import IDS, RIGHT, advice
 from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.printed import as_list
@@ -248,7 +249,7 @@ def unknown_shape(
     names = {str(name).lower(): str(name) for name in found}
     better = next((name for name in names if _BETTER.get(name) in names), None)
     sample = [row.values for row in rows[:_SAMPLE]]
-    if advised := single_message_advice(sample, file) or advice(sample, names):
+    if advised := single_message_advice(sample, file) or advice_on_pictures(sample, file) or advice(sample, names):
         return DataError(f"`{file}` has no known shape: {what}", *advised)
     if better is not None:
         chosen, rejected = names[better], names[_BETTER[better]]

@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
+import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -370,3 +373,27 @@ def test_kinds_that_a_readme_lists_or_datasets_saved(here):
         sources = find_sources(f"{folder}:sft")
         assert len(sources.train) == 1 and "train_sft" in str(sources.train[0])
         assert sources.test is not None and "test_sft" in str(sources.test[0])
+
+
+PICTURES = {
+    "classes": ["cats/1.png", "cats/2.JPG", "dogs/1.png"],
+    "splits": ["train/cats/1.png", "train/dogs/1.png", "test/cats/2.png"],
+    "alone": ["1.png", "2.png"],
+}
+
+
+@pytest.mark.parametrize("kind", PICTURES)
+def test_pictures_without_rows_are_refused_with_what_is_possible(kind, here):
+    for name in PICTURES[kind]:
+        path = here / "pictures" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    with pytest.raises(DataError) as caught:
+        folder_contents(Path("pictures"))
+    check_message(caught.value)
+    if kind != "alone":
+        words = shlex.split(re.findall(r"`(python [^`]*)`", caught.value.fix)[0])
+        done = subprocess.run([sys.executable, *words[1:3]], capture_output=True, text=True, check=True)
+        rows = [json.loads(line) for line in done.stdout.splitlines()]
+        used = [name for name in PICTURES[kind] if not name.startswith("test")]
+        assert [(row["image"], row["answer"]) for row in rows] == [(name, name.split("/")[-2]) for name in used]

@@ -172,8 +172,9 @@ def test_known_names_of_what_is_written_are_suggested(values: dict[str, Any], co
     ],
 )
 def test_rows_of_a_known_kind_are_told_what_is_missing(values: dict[str, Any], why: str) -> None:
+    rows = [Row(values, "f.jsonl", place) for place in range(3)]
     with pytest.raises(DataError) as caught:
-        detect_shape(rows_of(**{name: [value] * 3 for name, value in values.items()}), {})
+        detect_shape(rows, {})
     assert why in caught.value.why
     assert "COLUMN" not in caught.value.fix
 
@@ -232,14 +233,17 @@ def test_no_command_learns_where_a_row_is_from(columns: dict[str, list[Any]], co
          "what the system says",
          {"messages": [{"role": "system", "content": "c"}, {"role": "user", "content": "d"},
                        {"role": "bot", "content": "e"}]}),
+        ({"image": "a b/1.png", "label": 3}, "no task of Burnish",
+         {"image": "a b/1.png", "question": "What does it show?", "answer": "3"}),
     ],
     ids=["calls", "instances", "labels", "segments", "segments that begin with an answer", "examples of PaLM",
-         "PaLM's chat", "PaLM's context"],
+         "PaLM's chat", "PaLM's context", "classes of pictures"],
 )  # fmt: skip
 def test_rows_in_another_form_are_rewritten_by_the_command(values: Any, why: str, made: Any) -> None:
     jq = shutil.which("jq")
+    rows = [Row(values, "f.jsonl", place) for place in range(3)]
     with pytest.raises(DataError) as caught:
-        detect_shape(rows_of(**{name: [value] * 3 for name, value in values.items()}), {})
+        detect_shape(rows, {})
     assert why in caught.value.why
     words = shlex.split(re.findall(r"`(jq [^`]*)`", caught.value.fix)[0])
     if jq is None:
