@@ -8,8 +8,7 @@ from typing import Any
 import torch
 
 from burnish.data.batching.batches import Batch
-from burnish.data.chat.probe import CALL_THOUGHT, THOUGHT
-from burnish.data.chat.spaces import is_space
+from burnish.data.chat.probe import THOUGHT, written_keys
 from burnish.data.rows.records import ChatRecord
 from burnish.data.rows.row import EncodedRow, RowError
 from burnish.data.tokens.text import SequencePair, collate_pairs
@@ -43,8 +42,7 @@ class SequencePairEncoder(EncoderDefaults):
         """What is left out of turns and answers."""
         notes = ["thoughts are left out, except where they are a part of an answer's text"] if THOUGHT in keys else []
         # an answer with a call is refused, with or without a thought before it
-        others = {key for key in keys if key not in (THOUGHT, CALL_THOUGHT) and not is_space(key)}
-        if unused := sorted({key.partition(".")[2] for key in others}):
+        if unused := sorted({key.partition(".")[2] for key in written_keys(keys)}):
             notes.append(f"these keys of the messages are not used: {', '.join(f'`{key}`' for key in unused)}")
         return notes
 

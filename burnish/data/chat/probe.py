@@ -381,6 +381,12 @@ def message_keys(messages: Iterable[Mapping[str, Any]]) -> Counter[str]:
     return keys
 
 
+def written_keys(keys: Iterable[str]) -> list[str]:
+    """Those of `message_keys` that are keys in the rows, sorted; the others say something of contents and places."""
+    special = {THOUGHT, CALL_THOUGHT}
+    return sorted({key for key in keys if key not in special and not is_space(key) and not is_late_system(key)})
+
+
 def notes_on_keys(template: ChatTemplate, features: TemplateFeatures, keys: Collection[str]) -> list[str]:
     """What a template does not write of messages with these keys, as sentences for the user.
 
@@ -397,8 +403,7 @@ def notes_on_keys(template: ChatTemplate, features: TemplateFeatures, keys: Coll
         notes.append(f"the template has no place for thoughts{where}: they are left out there")
     if TEXT in forms:
         notes.append("the template has no form of its own for thoughts: they are written in <think> tags")
-    others = {key for key in keys if key not in thoughts and not is_space(key) and not is_late_system(key)}
-    unread = sorted(key for key in others if not _reads_key(template, features, key))
+    unread = [key for key in written_keys(keys) if not _reads_key(template, features, key)]
     if unread:
         named = ", ".join(f"`{key.partition('.')[2]}` ({key.partition('.')[0]})" for key in unread)
         notes.append(f"the template does not write these keys of the messages: {named}")

@@ -234,3 +234,5 @@ def test_what_is_left_out_of_messages_is_named(task: Task) -> None:
         "these keys of the messages are not used: `name`",
     ]
     assert task.encoder.notes_on([CALL_THOUGHT]) == task.encoder.notes_on([]) == []
+    late = [*messages, {"role": "system", "content": "Be brief."}, {"role": "assistant", "content": " Yes. "}]
+    assert task.encoder.notes_on(message_keys(late)) == task.encoder.notes_on(message_keys(messages))
