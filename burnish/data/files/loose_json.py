@@ -30,6 +30,8 @@ COMMENT, HASH = "a comment", "a comment after `#`"
 COMMA, KEY = "a comma before a closing bracket", "a key without quotes"
 SINGLE, TICK, PYTHON = "text in single quotes", "text in backticks", "Python's words `True`, `False` or `None`"
 WORD = "JavaScript's word `undefined`, `NaN` or `Infinity`"
+JSON5 = "pip install json5 && python -m json5 --as-json {path}"
+"""The command that writes a file of JSON5 as JSON."""
 _CLOSING = {"[": "]", "{": "}"}
 
 
@@ -126,8 +128,7 @@ def conversion(path: Path, text: str, extras: Sequence[str]) -> str:
             "print(json.dumps(ast.literal_eval(text), default=list))"
         )
         return f"`python -c {shell_quoted(script)} > {made}`"
-    command = f"`pip install json5 && python -m json5 --as-json {shell_quoted(str(path))} > {made}`"
-    return command if by_json5(extras) else ""
+    return f"`{JSON5.format(path=shell_quoted(str(path)))} > {made}`" if by_json5(extras) else ""
 
 
 def explained(error: DataError, path: Path, text: str) -> DataError:

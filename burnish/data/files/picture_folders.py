@@ -25,8 +25,8 @@ def refuse_pictures(folder: Path) -> None:
     form = json.dumps({"image": "0.png", "question": ASKED, "answer": "..."})
     if not classes:
         raise DataError(
-            f"the folder `{folder}` has pictures and no rows",
-            "A model that sees learns to write a text about each picture, and the texts are missing.",
+            f"the folder `{folder}` has images and no rows",
+            "A vision model learns to write text about each image, and the texts are missing.",
             f"Write a file with a row for each, `{folder / 'train.jsonl'}`: `{form}`",
         )
     within, name = ("", "train") if training is None else (f"{training.name}/", training.name)
@@ -37,7 +37,7 @@ def refuse_pictures(folder: Path) -> None:
     ).replace("'", '"')
     others = "" if training is None else ", and the other splits likewise"
     raise DataError(
-        f"the folder `{folder}` has pictures in folders that seem to be classes: {', '.join(classes[:6])}",
+        f"the folder `{folder}` has images in folders that seem to be classes: {', '.join(classes[:6])}",
         NO_CLASSES,
         f"To learn to write the class: `python -c {shell_quoted(script)} > {shell_quoted(str(folder / name))}.jsonl`"
         f"{others}. Give the folder again then",

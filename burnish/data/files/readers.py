@@ -14,6 +14,7 @@ from burnish.data.files.json_documents import read_json
 from burnish.data.files.json_lines import form_of, parse_line, read_jsonl
 from burnish.data.files.lines import byte_lines, describe_encoding, read_text
 from burnish.data.files.listed import read_listed
+from burnish.data.files.loose_json import JSON5
 from burnish.data.files.marked_lines import read_marked
 from burnish.data.files.opening import is_compressed, without_compression
 from burnish.data.files.tables import read_csv, read_tsv
@@ -46,15 +47,14 @@ _SPACY = (
 )
 _DOC_BIN = ".spacy"
 _CODE = {".py": "Python"} | dict.fromkeys((".js", ".mjs", ".cjs", ".ts"), "JavaScript")
-_JSON5 = "pip install json5 && python -m json5 --as-json {path}"
 _CONVERTED = {
     ".toml": (
         "a TOML file",
         "python -c 'import json, sys, tomllib; "
         "json.dump(tomllib.load(sys.stdin.buffer), sys.stdout, default=str)' < {path}",
     ),
-    ".json5": ("JSON5", _JSON5),
-    ".jsonc": ("JSON with comments", _JSON5),
+    ".json5": ("JSON5", JSON5),
+    ".jsonc": ("JSON with comments", JSON5),
 }
 """Files that hold what JSON can hold: what they are, and the command that writes it."""
 _ARCHIVES = (".tar", ".tgz", ".tbz2", ".txz", ".7z", ".rar")

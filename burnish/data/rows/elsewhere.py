@@ -89,8 +89,8 @@ def ask_about_palm(rows: Sequence[Mapping[str, Any]], columns: Iterable[str], ta
 
 ASKED = "What does it show?"
 NO_CLASSES = (
-    "Classes of pictures are no task of Burnish: a model that sees learns to write a text about a picture, which may "
-    "be the name of its class."
+    "Burnish does not classify images: a vision model learns to write text about an image, which may be the name of "
+    "its class."
 )
 _PICTURE = re.compile(r"\S.*\.(?:png|jpe?g|gif|webp|bmp|tiff?)", re.IGNORECASE | re.DOTALL)
 _CLASSES = ("label", "labels", "class", "class_name", "category", "target", "tag")

@@ -233,7 +233,7 @@ def test_no_command_learns_where_a_row_is_from(columns: dict[str, list[Any]], co
          "what the system says",
          {"messages": [{"role": "system", "content": "c"}, {"role": "user", "content": "d"},
                        {"role": "bot", "content": "e"}]}),
-        ({"image": "a b/1.png", "label": 3}, "no task of Burnish",
+        ({"image": "a b/1.png", "label": 3}, "does not classify images",
          {"image": "a b/1.png", "question": "What does it show?", "answer": "3"}),
     ],
     ids=["calls", "instances", "labels", "segments", "segments that begin with an answer", "examples of PaLM",
