@@ -43,7 +43,7 @@ def test_a_run_that_ruins_its_base_is_reported_and_a_mild_one_is_not(here: Path,
     assert rise["low"] > 0.05 * base
     assert result["figures"] == []
     assert result["verdict"] == f"There are no test or validation rows to evaluate on. {result['forgotten']}"
-    assert result["forgotten"].startswith("It has forgotten much of what its base knew")
+    assert result["forgotten"].startswith("It has forgotten much of what the base model knew")
     assert "other texts: loss" in ruined.out
     assert result["forgotten"] in " ".join(ruined.out.split())
     texts = [line["text"] for line in read_lines(here / "runs/ruined/events.jsonl", "Warned")]
