@@ -20,7 +20,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from burnish.models.blocks import block_lists
 
 INDUCTOR = "inductor"
-"""torch's sample_norms compiler: to C++ on the CPU, to Triton on CUDA."""
+"""torch's own compiler: to C++ on the CPU, to Triton on CUDA."""
 RAISED = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, OSError, RuntimeError, TypeError,
           ValueError)  # fmt: skip
 """Errors that compiling an unsupported model may raise."""
@@ -148,7 +148,7 @@ def compute(network: Any, run: Callable[[], torch.Tensor]) -> Computed:
 def agree(plain: Computed, compiled: Computed, is_half: bool) -> bool:
     """Whether two passes gave the same results up to rounding.
 
-    The error of a gradient may be a share of its sample_norms norm plus that share of the average gradient norm: some
+    The error of a gradient may be a share of its own norm plus that share of the average gradient norm: some
     gradients are zero except for rounding, such as those of key biases.
 
     Args:

@@ -27,7 +27,7 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tools.attack.forked import Ended, run_command, warm_up
+from tools.attack.forked import run_command, warm_up
 from tools.attack.operations import keep_prefixes, kill_at, list_to
 from tools.attack.victims import COMMANDS, RUN, TRAININGS, Command, Training, contents, differences
 
@@ -113,8 +113,9 @@ class Attack:
             at = self._source.randrange(1, 60)
             if run_command(["resume", RUN], folder, _PATIENCE, lambda: kill_at((folder,), at)).code < 0:
                 tally.twice += 1
+        has_begun = (folder / RUN / "recipe.yaml").is_file()
         resumed = run_command(["resume", RUN], folder, _PATIENCE)
-        if resumed.code == 2 and is_nothing(resumed):
+        if resumed.code == 2 and not has_begun:
             tally.again += 1
             resumed = run_command(words, folder, _PATIENCE)
         elif resumed.code == 2 and "is finished" in resumed.output:
@@ -175,11 +176,6 @@ class Attack:
             tally.faults += [f"{note.stem} ({note.read_text(encoding='utf-8')}): {fault}" for fault in faults]
             shutil.rmtree(folder)
         return tally
-
-
-def is_nothing(resumed: Ended) -> bool:
-    """Whether `resume` says that there is no run to continue."""
-    return "never began" in resumed.output or "there is no run" in resumed.output
 
 
 def spread(operations: int, kills: int) -> list[int]:
