@@ -26,7 +26,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx2 as httpx
+import httpx
 import psutil
 
 TOPICS = ("a red fox", "the sea at night", "how bread is baked", "an old clock", "rain in the mountains", "two friends")

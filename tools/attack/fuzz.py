@@ -86,7 +86,7 @@ class Good:
         found = {path.name: _first_lines(path) for path in sorted(_SAMPLES.iterdir()) if path.suffix != ".md"}
         for task in ("preference", "tag", "span", "score"):
             found[f"{task}.jsonl"] = rows_for(task, self.folder).read_bytes()
-        chats = [
+        chats: list[dict[str, Any]] = [
             {"messages": [{"role": "user", "content": f"Say {n}."}, {"role": "assistant", "content": "Yes."}]}
             for n in range(9)
         ]

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import shlex
-import shutil
-import subprocess
 from typing import Any
 
 import pytest
 
 from burnish.data.rows.row import Row
 from burnish.data.rows.shapes import Shape, detect_shape
+from tests.typed_commands import run_jq
 
 ASKED = "Q: Where is the door?\nA:"
 TURNS = [{"role": "user", "content": "a?"}, {"role": "assistant", "content": "b"}]
@@ -36,17 +33,11 @@ def test_answers_that_repeat_their_prompt_are_named(values: dict[str, Any], name
     assert [note.split("`")[1] for note in shape_of(**values).notes if "begins with the text" in note] == named
 
 
-@pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
 @pytest.mark.parametrize("said", [f"{ASKED} Here.", f"\n{ASKED}Here.", f"{ASKED.strip()}\n Here."])
 def test_the_command_cuts_a_prompt_from_the_answers_that_repeat_it(said: str) -> None:
     (note,) = shape_of(prompt=f" {ASKED}", completion=said).notes
-    _, option, form, *_ = shlex.split(note.split("cut it: `")[1].rstrip("`."))
     rows = [(f" {ASKED}", said), (ASKED, " Elsewhere."), (ASKED, None), (None, " a"), ("", " b")]
-    given = "".join(json.dumps({"prompt": asked, "completion": answer}) + "\n" for asked, answer in rows)
-    cut = subprocess.run(
-        [shutil.which("jq") or "", option, form], input=given, capture_output=True, text=True, check=True
-    )
-    found = [json.loads(line) for line in cut.stdout.splitlines()]
+    found = run_jq(note, *({"prompt": asked, "completion": answer} for asked, answer in rows))
     assert [row["completion"] for row in found] == ["Here.", " Elsewhere.", None, " a", " b"]
     assert [row["prompt"] for row in found] == [asked for asked, _ in rows]
 

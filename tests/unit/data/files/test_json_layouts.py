@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-import shlex
-import shutil
-import subprocess
 
 import pandas
 import pytest
@@ -18,6 +14,7 @@ from burnish.data.rows.row import Rejected
 from burnish.errors import DataError
 from burnish.recipe.schema import DataSection
 from tests.snapshots import check_message
+from tests.typed_commands import run_jq
 
 ROWS = [{"prompt": "a b", "completion": "c"}, {"prompt": "d e", "completion": "f"}]
 FRAME = pandas.DataFrame(ROWS)
@@ -151,15 +148,11 @@ def test_a_row_may_be_a_list_of_messages(write, suffix):
 def test_a_bulk_file_of_elasticsearch_is_named_with_the_command_that_leaves_its_actions_out(write, action):
     documents = [{"prompt": "q", "completion": "a"}, {"prompt": "q", "completion": "b"}]
     held = [{"doc": one} if action == "update" else one for one in documents]
-    lines = [json.dumps(line) for one in held for line in ({action: {"_index": "x", "_id": "1"}}, one)]
-    path = write("rows.ndjson", "\n".join(lines) + "\n")
+    lines = [line for one in held for line in ({action: {"_index": "x", "_id": "1"}}, one)]
+    path = write("rows.ndjson", "\n".join(map(json.dumps, lines)) + "\n")
     with pytest.raises(DataError, match="bulk file of Elasticsearch") as caught:
         list(read_rows(path))
-    words = shlex.split(re.findall(r"`(jq [^`]*)`", caught.value.fix)[0])
-    if (jq := shutil.which("jq")) is None:
-        pytest.skip("needs jq")
-    done = subprocess.run([jq, *words[1:4]], capture_output=True, text=True, check=True)
-    assert [json.loads(line) for line in done.stdout.splitlines()] == documents
+    assert run_jq(caught.value.fix, *lines) == documents
 
 
 def test_a_row_whose_only_column_has_the_name_of_an_action_stays_one(write):

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
-import shutil
-import subprocess
 from typing import Any
 
 import pytest
@@ -18,6 +15,7 @@ from burnish.data.rows.settled import Asked
 from burnish.data.rows.shapes import detect_shape
 from burnish.data.rows.unanswered import UnansweredRows
 from burnish.errors import DataError
+from tests.typed_commands import run_jq
 
 USER = {"role": "user", "content": "Which colour?"}
 GOOD = {"role": "assistant", "content": "Red, I think."}
@@ -141,16 +139,13 @@ def test_several_answers_of_one_side_are_told_to_be_rows_of_their_own(name: str)
 
 
 def test_two_answers_in_a_list_are_asked_about_with_a_command_that_works() -> None:
-    jq, values = shutil.which("jq"), {"instruction": "Which colour?", "output": ["Red, I think.", "No idea of it."]}
+    values = {"instruction": "Which colour?", "output": ["Red, I think.", "No idea of it."]}
     with pytest.raises(DataError, match="is the first the better one") as caught:
         read(**values)
     record = detect_shape(rows_of(**values), {}, "alpaca").to_record(rows_of(**values)[0])
     assert record.answer() == '["Red, I think.", "No idea of it."]'
-    words = shlex.split(re.findall(r"`(jq [^`]*)`", caught.value.fix)[0])
-    if jq is None:
-        pytest.skip("needs jq")
-    done = subprocess.run([jq, *words[1:3]], input=json.dumps(values), capture_output=True, text=True, check=True)
-    record = read(**json.loads(done.stdout))
+    (made,) = run_jq(caught.value.fix, values)
+    record = read(**made)
     assert (record.chosen[0]["content"], record.rejected[0]["content"]) == ("Red, I think.", "No idea of it.")
 
 

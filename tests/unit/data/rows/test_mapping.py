@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
-import shutil
-import subprocess
 from typing import Any
 
 import pytest
@@ -17,6 +14,7 @@ from burnish.data.rows.settled import Asked
 from burnish.data.rows.shapes import detect_shape
 from burnish.errors import DataError
 from burnish.recipe.schema import AnnotationSection
+from tests.typed_commands import run_jq
 
 N = 24
 TALK = [{"speaker": "user", "text": "Hello"}, {"speaker": "assistant", "text": "Good day."}]
@@ -240,13 +238,8 @@ def test_no_command_learns_where_a_row_is_from(columns: dict[str, list[Any]], co
          "PaLM's chat", "PaLM's context", "classes of pictures"],
 )  # fmt: skip
 def test_rows_in_another_form_are_rewritten_by_the_command(values: Any, why: str, made: Any) -> None:
-    jq = shutil.which("jq")
     rows = [Row(values, "f.jsonl", place) for place in range(3)]
     with pytest.raises(DataError) as caught:
         detect_shape(rows, {})
     assert why in caught.value.why
-    words = shlex.split(re.findall(r"`(jq [^`]*)`", caught.value.fix)[0])
-    if jq is None:
-        pytest.skip("needs jq")
-    done = subprocess.run([jq, *words[1:3]], input=json.dumps(values), capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) == made
+    assert run_jq(caught.value.fix, values) == [made]
