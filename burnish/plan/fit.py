@@ -203,6 +203,7 @@ def simulate_way(way: Way, context: RunContext, facts: Facts, room: int | None =
         return [
             context.config.to_json_string(use_diff=False),
             recipe.model_dump(mode="json", exclude=_NOT_OF_A_STEP),
+            context.recipe.train.optimizer,  # the recipe of a simulated step has AdamW
             facts.outputs,
             [_content(one) for one in batches],
         ]

@@ -19,6 +19,7 @@ _MOVES: tuple[dict[str, Any], ...] = (
     {"lora.rank": 4, "data.context": 64},
     {"batch.tokens": 100},
     {"lora.rank": 4},
+    {"lora.rank": 4, "train.optimizer": "adafactor"},
     {"data.columns": {"prompt": "completion", "completion": "prompt"}},
     {},
 )
