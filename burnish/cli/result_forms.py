@@ -210,6 +210,19 @@ class Seconds(Form):
     longest: float | None = None
 
 
+class MicroBatch(Form):
+    """The largest micro-batch of a run, and on what its size depends."""
+
+    context: int
+    rows: int
+    width: int
+    is_packed: bool
+    most_tokens: int | None
+    epoch_tokens: int
+    trained_share: float
+    lengths: list[int]
+
+
 class Planned(Output):
     """`burnish plan`."""
 
@@ -226,6 +239,9 @@ class Planned(Output):
     peak: int
     room: int
     rule_of_thumb: int
+    trained_parameters: int
+    trained_in_blocks: int
+    micro_batch: MicroBatch | None
     step_tokens: int
     step_flops: int
     flops_per_token: float

@@ -14,6 +14,7 @@ from burnish.errors import RecipeError
 from burnish.methods.method import Method
 from burnish.models.config import WORDS, context_limit, has_scaled_positions
 from burnish.models.heads import Head, is_supported
+from burnish.recipe.micro_batch import FEWEST_STEP_TOKENS, MOST_STEP_TOKENS, most_rows
 from burnish.recipe.schema import AUTO, BALANCED, BUNDLED, NONE, Recipe, TrainSection
 from burnish.runs.events import Event, Resolved, Warned
 from burnish.tasks.task import TaskFacts
@@ -316,23 +317,28 @@ def resolve_step(resolver: Resolver, facts: Facts) -> None:
         tokens = max(1, round(rows * facts.tokens / max(1, facts.rows)))
         resolver.fill("batch.tokens", tokens, f"about {rows} rows per step")
     else:
-        tokens = max(512, min(16384, round(facts.tokens / 40)))
-        resolver.fill("batch.tokens", tokens, "about 40 steps per epoch, each of 512 to 16,384 tokens")
+        low, high = FEWEST_STEP_TOKENS, MOST_STEP_TOKENS
+        tokens = max(low, min(high, round(facts.tokens / 40)))
+        resolver.fill("batch.tokens", tokens, f"about 40 steps per epoch, each of {low} to {high:,} tokens")
+
+
+def most_micro_tokens(facts: Facts) -> int | None:
+    """Tokens beyond which a micro-batch of several rows is no faster; None where there is no such limit.
+
+    On the CPU that is a few thousand, and fewer where each has many logits.
+    """
+    return min(_LOGITS_BYTES // (facts.outputs * 4 * 3), _MICRO_BATCH_TOKENS) if facts.device == "cpu" else None
 
 
 def micro_batches(recipe: Recipe, facts: Facts) -> list[int]:
     """Micro-batch sizes to try, in rows of the context length: the largest first, each half of the one before.
 
-    A micro-batch never needs more rows than one process computes of a step, and on the CPU more than a few thousand
-    tokens are no faster.
+    A micro-batch never needs more rows than one process computes of a step, or than `most_micro_tokens` hold.
     """
     if recipe.batch.rows != AUTO:
         return [int(recipe.batch.rows)]
-    context = int(recipe.data.context)
-    most = math.ceil(int(recipe.batch.tokens) / (context * facts.processes))
-    if facts.device == "cpu":
-        most = min(most, _LOGITS_BYTES // (context * facts.outputs * 4 * 3), _MICRO_BATCH_TOKENS // context)
-    found = [max(1, most)]
+    context, tokens = int(recipe.data.context), int(recipe.batch.tokens)
+    found = [most_rows(context, tokens, most_micro_tokens(facts), facts.processes)]
     while found[-1] > 1:
         found.append(found[-1] // 2)
     return found

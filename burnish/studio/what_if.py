@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
+from burnish.studio.estimate import Estimate, estimate
 from burnish.studio.inspection import plan_run
 from burnish.studio.workbench import Workbench
 
@@ -15,7 +16,8 @@ class WhatIf:
     """What plans of memory alone have found, by their options.
 
     A simulated step takes about a second, and a slider has few positions. So while nothing else is asked, those nearest
-    to the present ones are planned, and a slider that is moved to one of them has its answer at once.
+    to the present ones are planned, and a slider that is moved to one of them has its answer at once. One that is moved
+    earlier has an estimate at once, from the plan that was shown last.
 
     Args:
         workbench: the process that plans ahead.
@@ -24,6 +26,7 @@ class WhatIf:
     def __init__(self, workbench: Workbench) -> None:
         self._workbench = workbench
         self._found: dict[str, dict[str, Any]] = {}
+        self._last: tuple[Mapping[str, Any], dict[str, Any]] | None = None
 
     def find(self, options: Mapping[str, Any]) -> dict[str, Any] | None:
         """What was found for exactly these options; None if nothing."""
@@ -32,6 +35,14 @@ class WhatIf:
     def keep(self, options: Mapping[str, Any], found: dict[str, Any]) -> None:
         """Keeps what `plan_run` found."""
         self._found[_key(options)] = found
+
+    def shown(self, options: Mapping[str, Any], found: dict[str, Any]) -> None:
+        """Keeps the answer that a user sees: estimates follow from it, and from a refusal none."""
+        self._last = dict(options), found
+
+    def estimate(self, options: Mapping[str, Any]) -> Estimate | None:
+        """What the answer may be, from the one that was shown last; None where it does not follow from that."""
+        return None if self._last is None else estimate(options, *self._last)
 
     async def look_ahead(
         self, options: Mapping[str, Any], sliders: Mapping[str, tuple[int, Sequence[int]]], goes_on: Callable[[], bool]

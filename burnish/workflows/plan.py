@@ -11,8 +11,10 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
+import numpy
 import torch
 
+from burnish.data.tokens.tokens import token_counts
 from burnish.errors import InputError, MachineError
 from burnish.export.vllm import remark_on_serving
 from burnish.models.config import model_kind
@@ -28,7 +30,7 @@ from burnish.plan.stand_ins import find_for_planning, placeholder_records
 from burnish.plan.time import MeasuredTime, measured_time, pace_here
 from burnish.prepare.context import encode, name_model, read_rows, resolve_run
 from burnish.prepare.first_checks import check_options
-from burnish.prepare.resolve import Resolver, resolve_by_steps
+from burnish.prepare.resolve import Resolver, most_micro_tokens, resolve_by_steps
 from burnish.prepare.shared import Shared
 from burnish.prepare.start import naming_adapter, settle_start
 from burnish.prepare.strategy import check_strategy
@@ -40,6 +42,8 @@ from burnish.runs.events import Listener, Resolved
 _BY_DATA = ("task", "batch.tokens", "train.epochs", "lora.rank", "evaluate.answers", "evaluate.max_new_tokens")
 """Options that depend on the rows; not reported where the rows are placeholders."""
 _LIBRARIES = "bytes of a process that has only planned"
+_LENGTHS_AT = numpy.linspace(0, 1, 21)
+"""Shares of the examples whose lengths are in a plan."""
 _TORCH_TYPES = {"cuda": "cuda", "rocm": "cuda", "mps": "mps"}
 
 
@@ -53,6 +57,28 @@ class Place:
     """Memory of the device, if it is not in the table or has a different amount."""
     gpus: int = 1
     nodes: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class MicroBatch:
+    """The largest micro-batch of a run, and on what its size depends."""
+
+    context: int
+    """Most tokens of a row."""
+    rows: int
+    """That are in memory at a time, as in `batch.rows`: of rows shorter than the context there are more."""
+    width: int
+    """Tokens of its longest row."""
+    is_packed: bool
+    """Whether a row has several examples."""
+    most_tokens: int | None
+    """Beyond which several rows are no faster; None where there is no such limit."""
+    epoch_tokens: int
+    """Tokens of all training rows."""
+    trained_share: float
+    """Of these, what is learned."""
+    lengths: list[int]
+    """Tokens of the shortest example, of one longer than 5 % of them, than 10 %, and so on to the longest."""
 
 
 @dataclass(slots=True)
@@ -74,6 +100,11 @@ class Plan:
     """Bytes available to the run there."""
     rule_of_thumb: int = 0
     """Textbook estimate: bytes per parameter, without activations."""
+    trained_parameters: int = 0
+    trained_in_blocks: int = 0
+    """Of these, in the blocks of the model: of an adapter they are proportional to its rank."""
+    micro_batch: MicroBatch | None = None
+    """None until the memory is described."""
     step: TimeEstimate | None = None
     """Estimated time of a step on another device; None if it is unknown."""
     measured: MeasuredTime | None = None
@@ -129,6 +160,9 @@ class Plan:
             "peak": self.peak,
             "room": self.room,
             "rule_of_thumb": self.rule_of_thumb,
+            "trained_parameters": self.trained_parameters,
+            "trained_in_blocks": self.trained_in_blocks,
+            "micro_batch": None if self.micro_batch is None else asdict(self.micro_batch),
             "step_tokens": self.step_tokens,
             "step_flops": self.flops,
             "flops_per_token": self.flops_per_token,
@@ -283,6 +317,23 @@ def _describe_memory(plan: Plan, planned: RunPlan, fit: Fit, shards: Shards) -> 
     plan.rule_of_thumb = 4 * plan.parameters * 4 if seen.trained >= plan.parameters else 0
     plan.flops, plan.step_tokens = seen.work.flops, planned.step_tokens
     plan.flops_per_token = seen.work.flops / max(1, seen.tokens)
+    plan.trained_parameters, plan.trained_in_blocks = seen.trained, seen.trained - seen.trained_outside
+    plan.micro_batch = _micro_batch(planned)
+
+
+def _micro_batch(planned: RunPlan) -> MicroBatch:
+    context, recipe = planned.context, planned.context.recipe
+    batches, lengths = context.batch_plan(context.training), token_counts(context.training.examples)
+    return MicroBatch(
+        context=context.context_length,
+        rows=int(recipe.batch.rows),
+        width=batches.largest_size()[1],
+        is_packed=batches.packing,
+        most_tokens=most_micro_tokens(planned.facts),
+        epoch_tokens=batches.num_tokens,
+        trained_share=round(context.training.num_trained / max(1, batches.num_tokens), 4),
+        lengths=numpy.quantile(lengths, _LENGTHS_AT, method="nearest").tolist(),
+    )
 
 
 def _describe_run(plan: Plan, planned: RunPlan, is_here: bool, report: Callable[[Resolved], None]) -> None:

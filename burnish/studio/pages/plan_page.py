@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from nicegui import background_tasks, ui
@@ -18,7 +19,7 @@ from burnish.studio.inspection import plan_run
 from burnish.studio.models import cached_models
 from burnish.studio.pages.models_view import ModelList
 from burnish.studio.pages.options_form import option_field, options_form
-from burnish.studio.pages.plan_view import draw_choices, draw_memory, draw_time
+from burnish.studio.pages.plan_view import draw_choices, draw_estimate, draw_memory, draw_time
 from burnish.studio.parts import (
     button,
     choice,
@@ -43,7 +44,7 @@ _SIMPLE = {
     "evaluate.answers": "Answers to compare",
     "evaluate.samples": "Answers to watch while it trains",
 }
-_SLIDERS = {
+SLIDERS = {
     "data.context": ("Context, tokens", (64, 128, 256, 512, 1024, 2048, 4096), 512),
     "lora.rank": ("Rank of the adapter", (2, 4, 8, 16, 32, 64, 128), 16),
     "batch.tokens": ("Tokens per step", (256, 512, 1024, 2048, 4096, 8192, 16384), 1024),
@@ -72,6 +73,8 @@ class PlanPage:
     def __init__(self, project: Project, draft: Draft) -> None:
         self._project, self._draft = project, draft
         self._asked = self._answered = 0
+        self._is_estimate = False
+        """Whether an estimate is shown in place of a plan."""
         self._drawn_sliders: list[str] = []
         self._now: dict[str, int] = {}
         self._what_if = WhatIf(project.planning)
@@ -150,7 +153,7 @@ class PlanPage:
 
     def _draw_sliders(self, found: Mapping[str, Any]) -> None:
         """One for each option that does something with this method, from where Burnish or the user has set it."""
-        drawn = [name for name in _SLIDERS if _applies(name, found["method"])]
+        drawn = [name for name in SLIDERS if _applies(name, found["method"])]
         if drawn == self._drawn_sliders:
             return
         self._drawn_sliders = drawn
@@ -158,7 +161,7 @@ class PlanPage:
         self._sliders.clear()
         with self._sliders:
             for name in drawn:
-                label, positions, usual = _SLIDERS[name]
+                label, positions, usual = SLIDERS[name]
                 now = self._draft.options.get(name, chosen.get(name, usual))
                 self._slider(name, label, positions, now if isinstance(now, int) else usual)
 
@@ -173,7 +176,7 @@ class PlanPage:
 
     async def _look_ahead(self, asked: int) -> None:
         """Plans the positions that the sliders may be moved to next."""
-        around = {name: (self._now[name], _SLIDERS[name][1]) for name in self._drawn_sliders}
+        around = {name: (self._now[name], SLIDERS[name][1]) for name in self._drawn_sliders}
         await self._what_if.look_ahead(
             self._draft.options, around, lambda: asked == self._asked and not self._plan.is_deleted
         )
@@ -209,53 +212,47 @@ class PlanPage:
         await asyncio.gather(self._plan_fully(), self._plan_quickly())
 
     async def _plan_quickly(self) -> None:
-        """The memory alone: an answer while the full plan is being made, in another process."""
+        """The memory alone: an answer while the full plan is being made, in another process; until then an estimate."""
         asked, options = self._asked, self._draft.options
         if self._glancing is not None:
             self._glancing.cancel()
         found = self._what_if.find(options)
         if found is None:
+            self._draw_estimate(asked)
             self._glancing = asyncio.ensure_future(self._project.reading.ask(plan_run, options, False))
             try:
                 found = await self._glancing
             except asyncio.CancelledError:
                 return
             self._what_if.keep(options, found)
-        if asked == self._asked != self._answered and not self._plan.is_deleted:
-            self._plan.clear()
-            with self._plan:
-                part("h2", "The plan")
-                if "error" in found:
-                    refusal(self._named(found["error"]))
-                else:
-                    draw_memory(found)
-                    loading("Measuring a few real steps")
+        if not self._is_open(asked):
+            return
+        with self._answer(options, found):
+            if "error" not in found:
+                draw_memory(found)
+                loading("Measuring a few real steps")
 
     async def _plan_fully(self) -> None:
         """Memory and time, measured on this machine; an older answer is dropped."""
         if not self._check():
             return
         self._asked += 1
-        asked = self._asked
-        if not list(self._plan):
-            with self._plan:
-                part("h2", "The plan")
+        asked, options = self._asked, self._draft.options
+        if self._is_estimate or not list(self._plan):
+            with self._redrawn():
                 loading("Simulating a step, then measuring a few")
         if self._waiting is not None:
             self._waiting.cancel()  # it is not needed any more
-        self._waiting = asyncio.ensure_future(self._project.planning.ask(plan_run, self._draft.options, True))
+        self._waiting = asyncio.ensure_future(self._project.planning.ask(plan_run, options, True))
         try:
             found = await self._waiting
         except asyncio.CancelledError:
             return
-        if asked != self._asked or self._plan.is_deleted:
+        if not self._is_open(asked):
             return
         self._answered = asked
-        self._plan.clear()
-        with self._plan:
-            part("h2", "The plan")
+        with self._answer(options, found):
             if "error" in found:
-                refusal(self._named(found["error"]))
                 return
             if found["task"] != self._task:
                 self._task = found["task"]
@@ -265,6 +262,37 @@ class PlanPage:
             draw_time(found)
             draw_choices(found)
         background_tasks.create(self._look_ahead(asked))
+
+    def _is_open(self, asked: int) -> bool:
+        """Whether this question is the newest, and not fully answered yet."""
+        return asked == self._asked != self._answered and not self._plan.is_deleted
+
+    def _draw_estimate(self, asked: int) -> None:
+        """What follows from the plan that is shown, if anything does: this process needs no library for it."""
+        made = self._what_if.estimate(self._draft.options) if self._is_open(asked) else None
+        if made is None:
+            return
+        with self._redrawn():
+            draw_estimate(made)
+        self._is_estimate = True
+
+    @contextmanager
+    def _answer(self, options: Mapping[str, Any], found: dict[str, Any]) -> Iterator[None]:
+        """In place of what was shown: the error, if it was refused, or what is drawn within."""
+        self._what_if.shown(options, found)
+        with self._redrawn():
+            if "error" in found:
+                refusal(self._named(found["error"]))
+            yield
+
+    @contextmanager
+    def _redrawn(self) -> Iterator[None]:
+        """The plan as it is drawn within, in place of what was shown."""
+        self._is_estimate = False
+        self._plan.clear()
+        with self._plan:
+            part("h2", "The plan")
+            yield
 
     def _named(self, error: Mapping[str, Any]) -> dict[str, str]:
         """An error with the user's name of the file in place of where it is kept."""

@@ -9,7 +9,8 @@ from markupsafe import Markup
 
 from burnish.recipe.schema import BUNDLED_MODELS
 from burnish.report.figures import duration
-from burnish.studio.parts import details, facts, group, markup, notice, part
+from burnish.studio.estimate import Estimate
+from burnish.studio.parts import details, facts, group, loading, markup, notice, part
 from burnish.system.machine import memory_size
 
 _COLOURS = 8
@@ -23,6 +24,17 @@ def draw_memory(found: Mapping[str, Any]) -> None:
     over = f"It does not fit: about {memory_size(peak)}, and {memory_size(room)} are free."
     notice(said if fits else over, "good" if fits else "bad", "status")
     markup(memory_bar(found["memory"], max(room, peak)))
+
+
+def draw_estimate(made: Estimate) -> None:
+    """What the memory may be, while it is simulated: in other words and colours than a plan."""
+    peak, room = memory_size(made.peak), memory_size(made.room)
+    said = f"An estimate: about {peak} of {room} that are free. Working it out exactly."
+    over = f"An estimate: about {peak}, and {room} are free, so it may not fit. This is being checked."
+    notice(said if made.fits else over, "note" if made.fits else "warning", "status")
+    with group("estimated"):
+        markup(memory_bar(made.memory, max(made.room, made.peak), "Estimated memory"))
+    loading("Simulating a step")
 
 
 def draw_time(found: Mapping[str, Any]) -> None:
@@ -52,7 +64,7 @@ def draw_choices(found: Mapping[str, Any]) -> None:
                 part("dd", f"{_short(str(one['value']))}: {one['reason']}")
 
 
-def memory_bar(parts: Mapping[str, int], whole: int) -> Markup:
+def memory_bar(parts: Mapping[str, int], whole: int, called: str = "Memory") -> Markup:
     """The parts of the memory as a bar against what is free, and what each colour is."""
     sizes = [(name, size) for name, size in parts.items() if size > 0]
     bar = Markup("").join(
@@ -66,9 +78,9 @@ def memory_bar(parts: Mapping[str, int], whole: int) -> Markup:
         for place, (name, size) in enumerate(sizes)
     )
     said = ", ".join(f"{name} {memory_size(size)}" for name, size in sizes)
-    return Markup(
-        '<div class="memory" role="img" aria-label="Memory: {}">{}</div><ul class="memory-key">{}</ul>'
-    ).format(said, bar, keys)
+    return Markup('<div class="memory" role="img" aria-label="{}: {}">{}</div><ul class="memory-key">{}</ul>').format(
+        called, said, bar, keys
+    )
 
 
 def _short(name: str) -> str:

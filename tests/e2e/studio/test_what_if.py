@@ -13,6 +13,13 @@ from tests.e2e.studio.pages import Plan
 from tests.e2e.studio.pages import Studio as Pages
 
 pytestmark = pytest.mark.slow
+_KEEP_ANSWERS = """(plan) => {
+    window.answers = [];
+    const now = () => plan.querySelector(".notice")?.innerText;
+    new MutationObserver(() => now() && now() !== window.answers.at(-1) && window.answers.push(now()))
+        .observe(plan, {childList: true, subtree: true, characterData: true});
+}"""
+"""Keeps each answer that the plan shows, however short."""
 
 
 def test_a_slider_changes_recipe_and_plan(studio: Studio, new_tab: Callable[..., Tab]) -> None:
@@ -23,7 +30,9 @@ def test_a_slider_changes_recipe_and_plan(studio: Studio, new_tab: Callable[...,
     pages.open(f"{tab.page.url}/plan".removeprefix(studio.address))
     Plan(tab.page, studio.address).sees("It fits:")
     shown, recipe = tab.page.get_by_label("The plan", exact=True), tab.page.get_by_label("Recipe, as YAML")
+    expect(shown).to_contain_text("tokens per second")
     before = shown.inner_text()
+    shown.evaluate(_KEEP_ANSWERS)
     rank = tab.page.get_by_label("Rank of the adapter", exact=True)
     rank.press("End")
     expect(rank).to_have_attribute("aria-valuetext", "128")
@@ -32,6 +41,8 @@ def test_a_slider_changes_recipe_and_plan(studio: Studio, new_tab: Callable[...,
     expect(recipe).to_have_value(re.compile("rank: 128"))
     expect(shown).not_to_have_text(before, use_inner_text=True)
     expect(shown).to_contain_text("tokens per second")
+    answers = shown.evaluate("() => window.answers")
+    assert answers[0].startswith("An estimate: about") and all(one.startswith("It fits: about") for one in answers[1:])
     context = tab.page.get_by_label("Context, tokens", exact=True)
     context.press("End")
     expect(shown).to_contain_text("this model accepts at most 512 tokens")
