@@ -11,6 +11,7 @@ from burnish.data.rows.choices import are_letters, choice_columns
 from burnish.data.rows.elsewhere import advice_of_trainers, are_examples
 from burnish.data.rows.printed import as_object
 from burnish.data.rows.row import quoted
+from burnish.data.rows.two_answers import ranked_advice
 from burnish.data.rows.typed import mapping
 
 IDS = re.compile(
@@ -81,17 +82,13 @@ def advice(sample: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> tup
             "They seem to be for a model that embeds texts, which no task of Burnish learns.",
             "To learn whether two texts belong together, write each pair as a row with `text1`, `text2` and `label`",
         )
+    if advised := ranked_advice(first, is_written_out):
+        return advised
     talk = next((name for name, cell in first.items() if _is_dialogue(name, cell)), None)
     if talk is not None:
         return (
             f"`{talk}` seems to hold a whole conversation, in a form that is not known.",
             'Write each conversation as one row: `{"messages": [{"role": "user", "content": ...}, ...]}`',
-        )
-    ranked = next((name for name, cell in first.items() if _are_ranked(cell)), None)
-    if ranked is not None:
-        return (
-            f"`{ranked}` seems to hold several answers to one prompt, with ranks or scores.",
-            "Write the best answer of each row in a column `chosen` and a worse one in `rejected`",
         )
     return None
 
@@ -130,10 +127,15 @@ def speakers_in(text: str) -> set[str]:
     )
 
 
+def is_written_out(text: str) -> bool:
+    """Whether a text is a conversation of user and assistant that is written out, or a prompt of one."""
+    return {"user", "assistant"} <= speakers_in(text)
+
+
 def _is_dialogue(name: str, cell: Any) -> bool:
     """Whether a cell is a conversation that is written out, or a list of what is said in turn."""
     if isinstance(cell, str):
-        return {"user", "assistant"} <= speakers_in(cell)
+        return is_written_out(cell)
     is_list = isinstance(cell, list) and len(cell) > 1 and all(isinstance(text, str) for text in cell)
     return is_list and name.lower() in _TURNS
 
@@ -155,15 +157,3 @@ def _is_translated(cell: Any) -> bool:
         and all(re.fullmatch(r"[a-z]{2,3}(?:[-_]\w+)?", str(key)) for key in cell)
     )
     return is_named and all(isinstance(text, str) for text in cell.values())
-
-
-def _are_ranked(cell: Any) -> bool:
-    one = cell[0] if isinstance(cell, list) and len(cell) > 1 else None
-    return (
-        isinstance(one, Mapping)
-        and not {"rank", "score", "rating", "overall_score"}.isdisjoint(one)
-        and any(
-            isinstance(text, str) and " " in text.strip() or name in ("answer", "response", "text")
-            for name, text in one.items()
-        )
-    )

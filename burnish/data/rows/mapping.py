@@ -16,6 +16,7 @@ from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.printed import as_list
 from burnish.data.rows.row import Row, quoted, words_of
 from burnish.data.rows.single_messages import single_message_advice
+from burnish.data.rows.two_answers import how_to_choose, two_answers, why_two
 from burnish.data.rows.typed import mapping
 from burnish.data.tags.listed import is_scheme_tag, words_in
 from burnish.errors import DataError
@@ -53,11 +54,6 @@ _BETTER = {
     "preferred_answer": "dispreferred_answer", "response_chosen": "response_rejected",
 }  # fmt: skip
 """Names of the better and of the worse of two answers."""
-_NUMBERED = re.compile(
-    r"((?:\w+[_ -])?(?:answer|completion|output|response|reply|chat|model|ref|reference|candidate|generation))s?"
-    r"[_ -]?(?:[abjk]|[0-2])",
-    re.IGNORECASE,
-)
 
 
 def map_example(rows: Sequence[Row]) -> str:
@@ -207,14 +203,6 @@ def _are_scores(name: str, sample: Sequence[Mapping[str, Any]]) -> bool:
     return bool(cells) and not is_counter and not IDS.fullmatch(name) and are_amounts(cells, is_named_so=False)
 
 
-def two_answers(columns: Sequence[str]) -> tuple[str, str] | None:
-    """Two columns with answers to one prompt, such as `response_a` and `response_b`; None if there are not two."""
-    found = [(column, match[1].lower()) for column in columns if (match := _NUMBERED.fullmatch(column))]
-    stems = sorted(dict(found).values(), key=lambda stem: stem.endswith("model"))  # these may be names of models
-    same = [column for column, stem in found if stem == stems[0]]
-    return (same[0], same[1]) if len(same) == 2 else None
-
-
 def first_line_is_data(rows: Sequence[Row]) -> bool:
     """Whether a table seems to lack names of columns: what would be a name recurs in its column."""
     sample = [row.values for row in rows[:_SAMPLE]]
@@ -239,16 +227,11 @@ def unknown_shape(
     if wanted is not None:
         why = f"That shape needs the columns {wanted.needs}."
         return DataError(f"`{file}` is not `{wanted.name}`: {what}", why, f"Map the columns: {MAP_EXAMPLE}")
+    sample = [row.values for row in rows[:_SAMPLE]]
     if both := two_answers(found):
-        return DataError(
-            f"`{file}` has no known shape: {what}",
-            f"{quoted(both)} seem to be two answers to one prompt. Learning the same one in every row might teach the "
-            "worse.",
-            "Write the better answer of each row in a column `chosen` and the other in `rejected`",
-        )
+        return DataError(f"`{file}` has no known shape: {what}", why_two(both), how_to_choose(both, sample))
     names = {str(name).lower(): str(name) for name in found}
     better = next((name for name in names if _BETTER.get(name) in names), None)
-    sample = [row.values for row in rows[:_SAMPLE]]
     if advised := single_message_advice(sample, file) or advice_on_pictures(sample, file) or advice(sample, names):
         return DataError(f"`{file}` has no known shape: {what}", *advised)
     if better is not None:
