@@ -18,6 +18,7 @@ from burnish.data.chat.messages import (
 )
 from burnish.data.chat.rows import are_tools
 from burnish.data.rows.choices import are_letters, choice_columns
+from burnish.data.rows.elsewhere import jq_path
 from burnish.data.rows.mapping import WRITTEN
 from burnish.data.rows.patterns import BY_NAME, LABEL
 from burnish.data.rows.printed import as_object
@@ -129,14 +130,16 @@ def ask_about_thoughts(rows: Rows, columns: Sequence[str], others: Iterable[str]
                 f"Rename it to `{THOUGHT[0]}`. To leave it out: `--set data.shape={shape}`",
             )
     for column in others:
-        if _THOUGHTS.isdisjoint(words_of(column)) or not _are_thoughts([row.get(column) for row in rows]):
+        cells = [row.get(column) for row in rows]
+        firsts = [cell[0] for cell in cells if isinstance(cell, list) and len(cell) == 1]
+        if _THOUGHTS.isdisjoint(words_of(column)) or not _are_thoughts([*cells, *firsts]):
             continue
-        can = THOUGHT in BY_NAME[shape].optional
-        way = (
-            f"To learn it: {mapping(**{THOUGHT[0]: column})}"
-            if can
-            else f"To learn it, write it into messages as `{THOUGHT[0]}`"
-        )
+        way = f"To learn it, write it into messages as `{THOUGHT[0]}`"
+        if THOUGHT in BY_NAME[shape].optional:
+            alone = f".{THOUGHT[0]} = {jq_path(column)}[0] | del({jq_path(column)})"
+            way = f"To learn it: {mapping(**{THOUGHT[0]: column})}"
+            if firsts:
+                way = f"To learn the one in each list: `jq -c {shell_quoted(alone)} IN.jsonl > OUT.jsonl`"
         raise DataError(
             f"`{column}` seems to be the thought before an answer, but Burnish does not know a column of that name",
             "Without it only the answers would be learned.",

@@ -35,6 +35,7 @@ from burnish.data.labels.rows import are_labels
 from burnish.data.labels.spellings import SpellingReading, describe_spellings, describe_unused, find_spellings
 from burnish.data.labels.texts import MANY_VALUES, SHOWN, annotation_values
 from burnish.data.rows.ignored import seems_to_annotate
+from burnish.data.rows.mapping import tagged_example
 from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.patterns import BY_NAME, SCORE, TEXT
 from burnish.data.rows.printed import as_list
@@ -54,6 +55,7 @@ _SHOWN_CHARACTERS = 60
 _OBJECT = re.compile(r"\s*\{\s*['\"]\w+['\"]\s*:")
 """How an object with names begins as text, as JSON or as Python prints it."""
 _VOTED = 0.1
+_SAMPLE = 1_000
 _LONG_TEXT = 1_000
 """Characters from which on a text with a number beside it may be meant to be learned itself."""
 
@@ -108,7 +110,12 @@ def _notes_on_others(pattern: Pattern, name: str, rows: Sequence[Values], asked:
     """Which other columns may be the labels, and what to type to learn one of them."""
     used = pattern.reads(rows[0])
     others = [str(key) for key in rows[0] if key not in used and seems_to_annotate(str(key))] if asked.is_free else []
-    found = [f"`{other}`: {mapping(label=other)}" for other in others if annotation_values(rows, other, MANY_VALUES)]
+    found = [
+        f"`{other}`: {typed}"
+        for other in others
+        if (typed := tagged_example(rows[:_SAMPLE], other))
+        or (annotation_values(rows, other, MANY_VALUES) and (typed := mapping(label=other)))
+    ]
     return [f"`{name}` is learned. To learn another column instead, {'; '.join(found[:SHOWN])}."] if found else []
 
 

@@ -26,6 +26,7 @@ from burnish.data.rows.elsewhere import ask_about_palm
 from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.row import RowError, pick
 from burnish.data.rows.settled import Asked, Reading, Settled
+from burnish.data.tags.beside import ask_about_places
 from burnish.recipe.schema import AUTO
 
 Values = Mapping[str, Any]
@@ -135,6 +136,8 @@ def settle_conversation(pattern: Pattern, rows: Sequence[Values], asked: Asked) 
         ask_about_marks(rows, pattern.names, pattern.name)
         ask_about_thoughts(rows, pattern.names, others, pattern.name)
         ask_about_choices(rows, others, pattern.name, column)
+        if pattern.answers and not asked.records and not asked.columns:
+            ask_about_places(rows, others, pick(rows[0], pattern.required[0])[0], column, pattern.name)
         if not pattern.answers and not asked.columns:
             ask_about_palm(rows, others, pick(rows[0], pattern.required[0])[0], pattern.name)
             ask_about_answers(rows, others, pick(rows[0], pattern.required[0])[0], pattern.name, asked.roles)

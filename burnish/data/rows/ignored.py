@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from burnish.data.rows.mapping import WRITTEN
+from burnish.data.rows.mapping import WRITTEN, tagged_example
 from burnish.data.rows.row import Row, quoted
 from burnish.data.rows.single_messages import ROLE_COLUMNS, are_roles
 from burnish.data.rows.typed import mapping
@@ -20,6 +20,7 @@ _SEPARATORS = re.compile(r"[\W_]+|(?<=[a-z])(?=[A-Z])")
 _SAID = {"text", "value", "word", "span", "mention", "entity", "name"}
 """Keys of an entity that say what its characters are."""
 _SHOWN_CHARACTERS = 60
+_SAMPLE = 1_000
 _IMAGE = re.compile(r"\S.*\.(?:png|jpe?g|gif|webp|bmp|tiff?)", re.IGNORECASE | re.DOTALL)
 _ASKING = ("prompt", "instruction", "question", "query")
 """Columns beside a text that it may answer."""
@@ -42,10 +43,12 @@ def refuse_ignored(rows: Sequence[Row], columns: Iterable[str]) -> None:
         if value is None:
             continue
         shown = str(value)[:_SHOWN_CHARACTERS]
+        sample = [row.values for row in rows[:_SAMPLE] if _is_filled(row.values.get(column))]
         raise DataError(
             f"`{column}` seems to annotate the text, but these rows would be read as plain text, without it",
             f"The first value is `{shown}`.",
-            f"To learn it: {_how_to_learn(column, value)}. To learn the text alone: `--set data.shape=text`",
+            f"To learn it: {tagged_example(sample, column) or _how_to_learn(column, value)}. To learn the text alone: "
+            "`--set data.shape=text`",
         )
 
 

@@ -66,7 +66,7 @@ def map_example(rows: Sequence[Row]) -> str:
     first = {str(name): value for name, value in sample[0].items()}
     texts = [name for name, value in first.items() if isinstance(value, str) and " " in value.strip()]
     texts = [name for name in texts if not IDS.fullmatch(name)] or texts
-    if special := _tagged_example(sample) or _nested_example(first):
+    if special := tagged_example(sample) or _nested_example(first):
         return special
     texts = [name for name in texts if not _says_where_from(name)] or texts
     if len(texts) > 1 and any("html" in words_of(name) for name in texts):
@@ -103,10 +103,16 @@ def map_example(rows: Sequence[Row]) -> str:
     return mapping(prompt=texts[0], completion=texts[1]) if len(texts) > 1 else MAP_EXAMPLE
 
 
-def _tagged_example(sample: Sequence[Mapping[str, Any]]) -> str:
-    """What to type where a column has a tag of a scheme for each word of another; empty where none has."""
+def tagged_example(sample: Sequence[Mapping[str, Any]], column: str = "") -> str:
+    """What to type where a column has a tag of a scheme for each word of another; empty where none has.
+
+    Args:
+        sample: values of some rows, at least one.
+        column: the only one that may have the tags, if it has to be a certain one.
+    """
     lists = {name: [words_in(as_list(values.get(name))) for values in sample] for name in sample[0]}
-    tags = next((name for name, cells in lists.items() if any(cells) and all(map(_are_tags, cells))), None)
+    may_be = [column] if column else list(lists)
+    tags = next((name for name in may_be if any(lists[name]) and all(map(_are_tags, lists[name]))), None)
     if tags is None:
         return ""
     lengths = [len(cell) for cell in lists[tags]]
@@ -192,7 +198,8 @@ def _are_classes(name: str, sample: Sequence[Mapping[str, Any]]) -> bool:
     """Whether a column has few values that recur."""
     cells = [text for values in sample if (text := spelled(values.get(name)))]
     is_few = 1 < len(set(cells)) <= min(_MOST_CLASSES, len(cells) // _ROWS_PER_CLASS)
-    return is_few and not IDS.fullmatch(name) and max(map(len, cells)) <= _LONGEST_CLASS
+    is_id = IDS.fullmatch(name) is not None and _LABELS.isdisjoint(words_of(name))  # `Class Index` is none
+    return is_few and not is_id and max(map(len, cells)) <= _LONGEST_CLASS
 
 
 def _are_scores(name: str, sample: Sequence[Mapping[str, Any]]) -> bool:

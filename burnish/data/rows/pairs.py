@@ -18,6 +18,7 @@ RESULT = (
 )  # fmt: skip
 _LABELLED = ("text", "target")
 """A text and its class, not two texts."""
+_WHO = ("user", "human")
 _OBJECTS = ("input", "output")
 """Of these, one or both may be objects, which are JSON then."""
 _MOST_CLASSES = 20
@@ -27,6 +28,8 @@ _MIN_ROWS_PER_CLASS = 5
 def names_of_pair(values: Mapping[str, Any]) -> tuple[str, str] | None:
     """The columns of the text and its answer; None if a row does not have both as text."""
     source, result = (next((name for name in names if name in values), None) for names in (SOURCE, RESULT))
+    if source in _WHO and "text" in values:
+        source = "text"  # of a table of posts these are the names of those who wrote them
     if source is None or result is None or (source, result) == _LABELLED or values[result] in VERDICTS:
         return None
     cells = (values[source], values[result])

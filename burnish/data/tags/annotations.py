@@ -20,9 +20,9 @@ from typing import Any
 from burnish.data.rows.printed import as_list
 from burnish.data.rows.row import RowError
 
-SPAN_COLUMNS = ("entities", "spans", "ents", "label", "labels", "annotations", "annotation")
+SPAN_COLUMNS = ("entities", "spans", "ents", "label", "labels", "annotations", "annotation", "textSegmentAnnotations")
 """Columns that may hold spans, best first."""
-TEXT_COLUMNS = ("text", "data", "sentence", "content", "document")
+TEXT_COLUMNS = ("text", "data", "sentence", "content", "document", "full_text", "textContent")
 """Columns that may hold the text, best first."""
 WORD_SPAN_WORDS = ("tokenized_text", "tokens", "words", "sentences")
 """Columns that may hold the words of which spans are."""
@@ -33,14 +33,19 @@ _ONLY_SPANS = ("entities", "spans", "ents")
 """Columns of which an empty list means a text without entities; that of others may be one without labels."""
 _STARTS = (
     "start", "start_offset", "begin", "start_char", "startOffset", "from", "token_start", "start_token",
+    "start_position", "start_index", "start_pos", "char_start", "begin_offset", "beginOffset", "BeginOffset",
 )  # fmt: skip
-_ENDS = ("end", "end_offset", "stop", "end_char", "endOffset", "to", "token_end", "end_token")
+_ENDS = (
+    "end", "end_offset", "stop", "end_char", "endOffset", "to", "token_end", "end_token",
+    "end_position", "end_index", "end_pos", "char_end", "EndOffset",
+)  # fmt: skip
 _OFFSET, _LENGTH = "offset", "length"
 """Another form of a place: the first character, and how many."""
 _LABELS = (
     "label", "labels", "type", "entity", "tag", "entity_group", "category", "class", "entity_type", "label_", "name",
+    "displayName", "display_name", "entity_label", "entityType", "Type",
 )  # fmt: skip
-_TEXTS = ("text", "value", "word", "content", "surface", "mention")
+_TEXTS = ("text", "value", "word", "content", "surface", "mention", "entity_value", "Text")
 _LEFT_OUT = ("reject", "ignore")
 """Prodigy's answers that say that an annotation is not to be used."""
 
@@ -80,6 +85,23 @@ def holds_spans(values: Mapping[str, Any]) -> bool:
         if column in _ONLY_SPANS and column in values and found is None:
             return any(name in values for name in _ONLY_SPANS) and "label" not in values
     return False
+
+
+def are_spans(cell: Any) -> bool:
+    """Whether a cell is a list of entities, each with its place in a text."""
+    found = as_list(cell)
+    return isinstance(found, list) and bool(found) and all(map(_is_span, found))
+
+
+def place_keys(item: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The keys of a span with its first character and the one past its last; None if it has none."""
+    start, end = (next((name for name in names if name in item), None) for names in (_STARTS, _ENDS))
+    return (start, end) if start is not None and end is not None else None
+
+
+def label_key(item: Mapping[str, Any]) -> str | None:
+    """The key of a span with its label."""
+    return next((name for name in _LABELS if isinstance(item.get(name), str)), None)
 
 
 def _text_of(values: Mapping[str, Any]) -> Any:
