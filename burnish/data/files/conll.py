@@ -277,8 +277,8 @@ def looks_like_conll(path: Path) -> bool:
     """Whether a file without a CoNLL suffix contains CoNLL-U, or CoNLL data with entities.
 
     CoNLL-U has ten columns, and the first numbers the words. Else nearly all lines must have the same number of columns
-    and end in O or in a mark with a type, such as B-PER; with columns separated by spaces, all must. Ordinary text does
-    not look like that.
+    and end in O or in a mark with a type, such as B-PER, or have it in the first column or the one before the last;
+    with columns separated by spaces, all must. Ordinary text does not look like that.
 
     Raises:
         DataError: the file cannot be opened.
@@ -295,15 +295,21 @@ def looks_like_conll(path: Path) -> bool:
     numbered = sum(_NUMBERED.match(line) is not None for line in words)
     if numbered >= _MIN_LINES and numbered >= (1 - _STRAY_LINES) * len(words):
         return True
+    return any(_has_tags_at(place, lines) for place in (-1, 0, -2))
+
+
+def _has_tags_at(place: int, lines: Sequence[str]) -> bool:
+    """Whether nearly all lines have as many columns as each other, with the tag of an entity in the one at `place`."""
     shapes = Counter[tuple[int, bool]]()
     tags = Counter[str]()
     for line in lines:
         cells = split_cells(line, "\t" in line.rstrip())
-        is_tagged = _ENTITY_TAG.fullmatch(cells[-1]) is not None
+        tag = cells[place] if len(cells) >= abs(place) else ""
+        is_tagged = _ENTITY_TAG.fullmatch(tag) is not None
         if not line.strip() or line.startswith("-DOCSTART-") or (line.startswith("#") and not is_tagged):
             continue
         shapes[len(cells) if is_tagged else 0, "\t" in line.rstrip()] += 1
-        tags[cells[-1]] += 1
+        tags[tag] += 1
     if not any("-" in tag and _ENTITY_TAG.fullmatch(tag) for tag in tags):
         return False
     (width, by_tabs), number = shapes.most_common(1)[0]

@@ -1,4 +1,4 @@
-"""Text files whose lines are rows: fastText's `__label__NAME text`, and words with their tags joined by bars."""
+"""Text files whose lines are rows: fastText's `__label__NAME text`, and words joined with their tags."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ _MARK = "__label__"
 _MARKED = re.compile(rf"(?:{_MARK}\S+[ \t,]+)+(?=\S)")
 _JOINED = re.compile(r"\S+\|[^\s|]+\|(O|[BIESLU]-[^\s|]+)")
 """A word with its part of speech and its entity, as in WikiNER."""
+_SLASHED = re.compile(r"\S+/([^\s/\d][^\s/]*)")
+"""A word with its tag, as in the Brown corpus."""
+_FEWEST_WORDS = 3
+"""Words of a line with tags after slashes, on average; a list of paths has one."""
+_WORDS_PER_TAG = 2
 _SAMPLE_LINES, _FEWEST_LINES, _NEARLY_ALL = 200, 2, 0.95
 
 
@@ -34,7 +39,17 @@ def read_marked(path: Path) -> Iterator[Row] | None:
     if _share(all(map(_JOINED.fullmatch, line.split())) for line in sample):
         said = "has words with their tags, joined by `|`: each line is a sentence, and the last part of a word its tag"
         return _rows(path, said, _tagged)
+    if _are_slashed(sample):
+        said = "has words with their tags, joined by `/`: each line is a sentence, and the last part of a word its tag"
+        return _rows(path, said, _slashed)
     return None
+
+
+def _are_slashed(lines: list[str]) -> bool:
+    """Whether nearly all lines have a tag after a slash in each word, and few different ones."""
+    tags = [match and match[1] for line in lines for match in map(_SLASHED.fullmatch, line.split())]
+    is_enough = len(tags) >= _FEWEST_WORDS * len(lines) and _WORDS_PER_TAG * len(set(tags)) <= len(tags)
+    return is_enough and _share(all(map(_SLASHED.fullmatch, line.split())) for line in lines)
 
 
 def _share(found: Iterator[bool]) -> bool:
@@ -67,3 +82,8 @@ def _tagged(line: str) -> dict[str, Any]:
         "tokens": [before.rpartition("|")[0] or before for before, _, _ in parts],
         "tags": [tag for *_, tag in parts],
     }
+
+
+def _slashed(line: str) -> dict[str, Any]:
+    parts = [word.rpartition("/") for word in line.split()]
+    return {"tokens": [before or tag for before, _, tag in parts], "tags": [tag for *_, tag in parts]}

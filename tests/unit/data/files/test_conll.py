@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from pathlib import Path
 
 import pytest
 
@@ -174,3 +175,26 @@ def test_a_text_is_never_taken_for_conll(write, content):
     with pytest.raises(DataError) as caught:
         find_sources(str(write("a.data", content)))
     check_message(caught.value)
+
+
+SENTENCE = [("Anna", "B-PER"), ("lives", "O"), ("in", "O"), ("Rome", "B-LOC")]
+TAGS_FIRST = "".join(f"{tag}\t{word}\n" for word, tag in SENTENCE)
+NESTED = "# http://x [2009]\n" + "".join(f"{n}\t{word}\t{tag}\tO\n" for n, (word, tag) in enumerate(SENTENCE, start=1))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "columns"),
+    [("a.txt", TAGS_FIRST, {"tokens": "2", "tags": "1"}), ("a.tsv", NESTED, {"tokens": "2", "tags": "3"})],
+    ids=["tags first", "two columns of tags, of which the last has none"],
+)
+def test_tags_in_another_column_than_the_last_are_no_running_text(
+    tmp_path: Path, name: str, text: str, columns: dict[str, str]
+) -> None:
+    path = tmp_path / name
+    path.write_text(f"{text}\n" * 6, encoding="utf-8")
+    options = " ".join(f"--set data.columns.{field}={place}" for field, place in columns.items())
+    with pytest.raises(DataError) as caught:
+        load_records(DataSection(path=str(path)))
+    assert f"`{options}`" in caught.value.fix
+    records = load_records(DataSection(path=str(path), columns=columns))
+    assert records.shape.name == "tagged" and list(records.train[0].tags) == ["B-PER", "O", "O", "B-LOC"]

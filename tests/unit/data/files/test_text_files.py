@@ -7,7 +7,7 @@ import random
 import pytest
 
 from burnish.data.files.lines import MAX_CHUNK, MIN_CHUNK
-from burnish.data.files.readers import read_rows
+from burnish.data.files.readers import read_rows, read_text_or_lines
 
 
 def pieces_of(path):
@@ -132,3 +132,19 @@ def test_objects_in_the_lines_of_a_text_are_rows(write):
 def test_a_table_under_the_name_of_a_text_is_named(write):
     assert "names of columns" in next(read_rows(write("a.txt", "text,label\n" + "b, a thing,1\n" * 9))).note
     assert next(read_rows(write("b.txt", "Dear reader, a question\nmay be asked, often\n"))).note == ""
+
+
+def test_words_with_tags_after_slashes_are_sentences(tmp_path):
+    path = tmp_path / "brown.txt"
+    path.write_text("Anna/np sings/vbz ./.\n1/2/cd of/in Rome/np ./.\n\n" * 4, encoding="utf-8")
+    found = list(read_text_or_lines(path))
+    assert found[0].values == {"tokens": ["Anna", "sings", "."], "tags": ["np", "vbz", "."]}
+    assert found[1].values["tokens"] == ["1/2", "of", "Rome", "."]
+    assert "joined by `/`" in found[0].note
+
+
+@pytest.mark.parametrize("line", ["a/b.txt c/d.txt", "He and/or she sings.", "x/1 y/2 z/3"])
+def test_other_words_with_slashes_are_running_text(tmp_path, line):
+    path = tmp_path / "a.txt"
+    path.write_text("".join(f"{line}{number}\n" for number in range(9)), encoding="utf-8")
+    assert "text" in next(iter(read_text_or_lines(path))).values
