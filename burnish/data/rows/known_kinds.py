@@ -9,6 +9,7 @@ from typing import Any
 from burnish.data.chat.messages import find_role
 from burnish.data.rows.choices import are_letters, choice_columns
 from burnish.data.rows.elsewhere import advice_of_trainers, are_examples
+from burnish.data.rows.nested import nested_advice
 from burnish.data.rows.printed import as_object
 from burnish.data.rows.row import quoted
 from burnish.data.rows.two_answers import ranked_advice
@@ -90,7 +91,7 @@ def advice(sample: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> tup
             f"`{talk}` seems to hold a whole conversation, in a form that is not known.",
             'Write each conversation as one row: `{"messages": [{"role": "user", "content": ...}, ...]}`',
         )
-    return None
+    return nested_advice(first)
 
 
 def _choose(choices: Sequence[str], sample: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> tuple[str, str]:
