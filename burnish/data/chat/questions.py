@@ -17,7 +17,7 @@ from burnish.data.chat.messages import (
     role_name,
 )
 from burnish.data.chat.rows import are_tools
-from burnish.data.rows.choices import are_letters, choice_columns
+from burnish.data.rows.choices import are_letters, choice_columns, writing_command
 from burnish.data.rows.elsewhere import jq_path
 from burnish.data.rows.mapping import WRITTEN
 from burnish.data.rows.patterns import BY_NAME, LABEL
@@ -245,6 +245,8 @@ def ask_about_choices(rows: Rows, columns: Iterable[str], shape: str, answer: st
                 f"{into}, and the text of the right one in place of `{letter}`",
                 f"no more than `{letter}` and the like",
             )
+        if command := writing_command(found, rows):
+            into = f"{into}: {command}"
         raise DataError(
             f"{quoted(found, 5)} seem{'s' if len(found) == 1 else ''} to hold the answers to choose from",
             "Without them a prompt would lack what its answer refers to.",

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from burnish.data.chat.messages import find_role
-from burnish.data.rows.choices import are_letters, choice_columns
+from burnish.data.rows.choices import are_letters, choice_columns, writing_command
 from burnish.data.rows.elsewhere import advice_of_trainers, are_examples
 from burnish.data.rows.nested import nested_advice
 from burnish.data.rows.printed import as_object
@@ -107,7 +107,7 @@ def _choose(choices: Sequence[str], sample: Sequence[Mapping[str, Any]], names: 
     return (
         f"{quoted(choices, 5)} seem{'s' if len(choices) == 1 else ''} to hold the answers to choose from.",
         "Write the choices into the question of each row, in a column `prompt`, and the text of the right one in a "
-        f"column `completion`{alone}",
+        f"column `completion`{f': {command}' if (command := writing_command(choices, sample)) else ''}{alone}",
     )
 
 
