@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -34,6 +35,8 @@ _MARKS = {
     "training", "trained", "trainable", "supervised", "loss",
 }  # fmt: skip
 """Words in a key that may say whether an answer is learned, but not which of its values does."""
+_AGAINST = {"mask", "masked", "masking", "ignore", "ignored", "skip", "exclude", "excluded", "no", "not"}
+"""Words in such a key that say that an answer is not learned."""
 _THOUGHTS = {
     "reasoning", "thinking", "thought", "thoughts", "think", "rationale", "analysis", "cot", "trajectory",
     "trajectories", "deliberation", "scratchpad",
@@ -100,12 +103,23 @@ def ask_about_marks(rows: Rows, columns: Sequence[str], shape: str) -> None:
             )
         # a mark that only some answers have says as much as one with two values
         if found.issubset(LEARNED) and (len(found) > 1 or not all(key in one for one in answers_in(rows, columns))):
+            is_against = not _AGAINST.isdisjoint(words_of(key))
             raise DataError(
                 f"`{key}` inside messages seems to say which answers are learned, but not which of its values does",
                 f"Its values are {quoted(sorted(found))}. Learning every answer might teach wrong ones.",
-                f"Rename it to `train`, with true where an answer is learned. To learn every answer: "
-                f"`--set data.shape={shape}`",
+                f"Rename it to `train`, with true where an answer is learned. If its true says that one is "
+                f"{'not ' if is_against else ''}learned: "
+                f"{_as_train(key, next(name for name in columns if name in rows[0]), is_against)}. To learn every "
+                f"answer: `--set data.shape={shape}`",
             )
+
+
+def _as_train(key: str, column: str, is_against: bool) -> str:
+    """The command that writes a mark inside messages as `train`, with true where an answer is learned."""
+    mark, means = jq_path(key), "false" if is_against else "true"
+    is_set = f'({mark} | tostring | ascii_downcase) as $it | ($it == "true" or $it == "1")'
+    form = f"({jq_path(column)}[] | select(has({json.dumps(key)}))) |= (.train = ({is_set} == {means}) | del({mark}))"
+    return f"`jq -c {shell_quoted(form)} IN.jsonl > OUT.jsonl`"
 
 
 def ask_about_thoughts(rows: Rows, columns: Sequence[str], others: Iterable[str], shape: str) -> None:

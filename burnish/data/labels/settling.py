@@ -34,6 +34,7 @@ from burnish.data.labels.numbers import are_amounts, could_be_amounts, mixed_not
 from burnish.data.labels.rows import are_labels
 from burnish.data.labels.spellings import SpellingReading, describe_spellings, describe_unused, find_spellings
 from burnish.data.labels.texts import MANY_VALUES, SHOWN, annotation_values
+from burnish.data.rows.elsewhere import jq_path
 from burnish.data.rows.ignored import seems_to_annotate
 from burnish.data.rows.mapping import tagged_example
 from burnish.data.rows.pattern import Pattern
@@ -45,6 +46,7 @@ from burnish.data.rows.settled import Asked, Choice, Reading, Settled
 from burnish.data.rows.typed import mapping, settings
 from burnish.errors import DataError
 from burnish.recipe.schema import AUTO
+from burnish.system.shell import quoted as shell_quoted
 
 Values = Mapping[str, Any]
 
@@ -138,6 +140,14 @@ def _ask_about_ids(column: str, texts: Sequence[str]) -> None:
 
 def _ask_about_objects(column: str, cells: Sequence[Any]) -> None:
     """Raises DataError for a column that is named like a label and holds objects that are not known as labels."""
+    listed = next((cell for cell in cells if isinstance(cell, list) and cell and _is_object(cell[0])), None)
+    if listed is not None and "value" in listed[0]:
+        raise DataError(
+            f"`{column}` has the answers of annotators as objects, with the label of each under `value`",
+            f"The first is `{str(listed[0])[:_SHOWN_CHARACTERS]}`.",
+            f"Write the label of the first: `jq -c {shell_quoted(f'{jq_path(column)} |= .[0].value')} IN.jsonl > "
+            "OUT.jsonl`. To learn the text alone: `--set data.shape=text`",
+        )
     if found := next((cell for cell in cells if _is_object(cell)), None):
         raise DataError(
             f"`{column}` has objects that Burnish does not know as labels",

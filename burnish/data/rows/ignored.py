@@ -54,7 +54,8 @@ def refuse_ignored(rows: Sequence[Row], columns: Iterable[str]) -> None:
 
 def seems_to_annotate(column: str) -> bool:
     """Whether the name of a column is that of an annotation."""
-    return any(_ANNOTATION.fullmatch(part) for part in map(str.lower, _SEPARATORS.split(column)))
+    parts = [part.lower() for part in _SEPARATORS.split(column)]
+    return any(map(_ANNOTATION.fullmatch, parts)) and "language" not in parts  # `language_score` is of how it was found
 
 
 def refuse_unwritten(rows: Sequence[Mapping[str, Any]], text: str, columns: Iterable[str]) -> None:

@@ -86,12 +86,17 @@ def advice(sample: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> tup
     if advised := ranked_advice(first, is_written_out):
         return advised
     talk = next((name for name, cell in first.items() if _is_dialogue(name, cell)), None)
-    if talk is not None:
-        return (
-            f"`{talk}` seems to hold a whole conversation, in a form that is not known.",
-            'Write each conversation as one row: `{"messages": [{"role": "user", "content": ...}, ...]}`',
-        )
-    return nested_advice(first)
+    return nested_advice(first) if talk is None else _talk_advice(talk, first[talk])
+
+
+def _talk_advice(name: str, cell: Any) -> tuple[str, str]:
+    """Why a conversation in a column of unknown name is not read, and what to do."""
+    if isinstance(cell, list):
+        return f"`{name}` seems to hold what two say in turn.", f"If the first is the user: {mapping(messages=name)}"
+    return (
+        f"`{name}` seems to hold a whole conversation, in a form that is not known.",
+        'Write each conversation as one row: `{"messages": [{"role": "user", "content": ...}, ...]}`',
+    )
 
 
 def _choose(choices: Sequence[str], sample: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> tuple[str, str]:

@@ -233,7 +233,12 @@ def unknown_shape(
     file, what = rows[0].file, f"its columns are {quoted(found)}"
     if wanted is not None:
         why = f"That shape needs the columns {wanted.needs}."
-        return DataError(f"`{file}` is not `{wanted.name}`: {what}", why, f"Map the columns: {MAP_EXAMPLE}")
+        texts = {name: cell for name, cell in rows[0].values.items() if isinstance(cell, str) and " " in cell.strip()}
+        fix = f"Map the columns: {MAP_EXAMPLE}"
+        if wanted.name == "text" and texts:
+            longest = max(texts, key=lambda name: len(texts[name]))
+            fix = f"Name the column with the text: `--set data.shape=text {mapping(text=longest)[1:]}"
+        return DataError(f"`{file}` is not `{wanted.name}`: {what}", why, fix)
     sample = [row.values for row in rows[:_SAMPLE]]
     if both := two_answers(found):
         return DataError(f"`{file}` has no known shape: {what}", why_two(both), how_to_choose(both, sample))

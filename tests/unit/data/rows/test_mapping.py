@@ -139,7 +139,7 @@ def test_known_names_of_what_is_written_are_suggested(values: dict[str, Any], co
         ({"title": "t", "mapping": {"a": {"message": None}}}, "a tree of messages"),
         ({"anchor": "a b", "positive": "c d"}, "embeds texts"),
         ({"chat": "USER: a b\nASSISTANT: c", "system": "d e"}, "`chat` seems to hold a whole conversation"),
-        ({"data": ["a b", "c d"]}, "`data` seems to hold a whole conversation"),
+        ({"data": ["a b", "c d"]}, "`data` seems to hold what two say in turn"),
         ({"#FORMAT=WebAnno TSV 3.3": "1-1"}, "WebAnno TSV"),
         ({"history": "a b", "human_ref_A": "c d", "human_ref_B": "e f"}, "two answers to one prompt"),
         (
