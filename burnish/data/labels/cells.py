@@ -46,6 +46,8 @@ _NOTICEABLE = 0.1
 """Share of the cells with a separator from which on it is worth a sentence that they are not split."""
 _QUOTED = re.compile(r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)\"""")
 _BRACKETS = {"[": "]", "(": ")", "{": "}"}
+_ANGLED = re.compile(r"(?:<[^<>]+>)+")
+"""Labels that are each in brackets of their own, as Stack Overflow has them: `<python><pandas>`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +169,11 @@ def split_cell(cell: str, separator: str) -> list[str]:
 def list_in_text(cell: str) -> list[str] | None:
     """The items of a list that a program wrote as text; None where the cell is none.
 
-    JSON, Python's lists, tuples and sets, numpy's lists without commas, and words in brackets.
+    JSON, Python's lists, tuples and sets, numpy's lists without commas, words in brackets, and each in its own.
     """
     text = cell.strip()
+    if _ANGLED.fullmatch(text):
+        return [part.strip() for part in text[1:-1].split("><")]
     if len(text) < 2 or _BRACKETS.get(text[0]) != text[-1]:
         return None
     try:
