@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from typing import Any
 
 import psutil
@@ -25,6 +26,7 @@ _KILLED = {
 }
 _NICE = 5
 _WATCH_SECONDS = 1.0
+_PATIENCE_SECONDS = 1.0
 
 
 class Workbench:
@@ -54,7 +56,7 @@ class Workbench:
     def close(self) -> None:
         """Ends the process."""
         if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+            _cancel_all(self._pool)
             self._pool = None
             for child in multiprocessing.active_children():
                 child.terminate()
@@ -65,6 +67,19 @@ class Workbench:
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(1, context, _prepare, (os.getpid(),))
         return self._pool
+
+
+def _cancel_all(pool: ProcessPoolExecutor) -> None:
+    """Cancels what has not begun yet, and waits until the pool has forgotten it.
+
+    If the process ended before that, the pool would mark what was cancelled earlier as failed, which is an error.
+    """
+    with suppress(BrokenProcessPool):
+        last = pool.submit(warm_up)
+        pool.shutdown(wait=False, cancel_futures=True)
+        end = time.monotonic() + _PATIENCE_SECONDS
+        while not (last.running() or last.done()) and time.monotonic() < end:
+            time.sleep(0.005)
 
 
 def _prepare(parent: int) -> None:
