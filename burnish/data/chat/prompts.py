@@ -11,7 +11,7 @@ from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.patterns import SYSTEM, TURNS
 from burnish.data.rows.printed import as_list
 from burnish.data.rows.row import pick
-from burnish.system.shell import quoted as shell_quoted
+from burnish.data.rows.typed import jq_command
 
 Values = Mapping[str, Any]
 
@@ -53,7 +53,7 @@ def _cutting(prompt: str, answer: str) -> str:
     rest = r'sub("^\\s+"; "")'
     cut = f'. as $a | {rest} | if $p != "" and startswith($p) then ltrimstr($p) | {rest} else $a end'
     form = f'({asked} // "" | tostring | {bare}) as $p | ({said} | strings) |= ({cut})'
-    return f"`jq -c {shell_quoted(form)} IN.jsonl > OUT.jsonl`"
+    return jq_command(form)
 
 
 def _replaced(pattern: Pattern, rows: Sequence[Values]) -> list[str]:

@@ -24,9 +24,8 @@ from burnish.data.rows.mapping import WRITTEN
 from burnish.data.rows.patterns import BY_NAME, LABEL
 from burnish.data.rows.printed import as_object
 from burnish.data.rows.row import quoted, words_of
-from burnish.data.rows.typed import mapping
+from burnish.data.rows.typed import jq_command, mapping
 from burnish.errors import DataError
-from burnish.system.shell import quoted as shell_quoted
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -119,7 +118,7 @@ def _as_train(key: str, column: str, is_against: bool) -> str:
     mark, means = jq_path(key), "false" if is_against else "true"
     is_set = f'({mark} | tostring | ascii_downcase) as $it | ($it == "true" or $it == "1")'
     form = f"({jq_path(column)}[] | select(has({json.dumps(key)}))) |= (.train = ({is_set} == {means}) | del({mark}))"
-    return f"`jq -c {shell_quoted(form)} IN.jsonl > OUT.jsonl`"
+    return jq_command(form)
 
 
 def ask_about_thoughts(rows: Rows, columns: Sequence[str], others: Iterable[str], shape: str) -> None:
@@ -153,7 +152,7 @@ def ask_about_thoughts(rows: Rows, columns: Sequence[str], others: Iterable[str]
             alone = f".{THOUGHT[0]} = {jq_path(column)}[0] | del({jq_path(column)})"
             way = f"To learn it: {mapping(**{THOUGHT[0]: column})}"
             if firsts:
-                way = f"To learn the one in each list: `jq -c {shell_quoted(alone)} IN.jsonl > OUT.jsonl`"
+                way = f"To learn the one in each list: {jq_command(alone)}"
         raise DataError(
             f"`{column}` seems to be the thought before an answer, but Burnish does not know a column of that name",
             "Without it only the answers would be learned.",
@@ -217,7 +216,7 @@ def ask_about_answers(rows: Rows, columns: Iterable[str], talks: str, shape: str
         raise DataError(
             f"no conversation in `{talks}` has an answer, and `{label}` seems to be a label of each",
             "A conversation without an answer has nothing to learn.",
-            f"To learn `{label}` from the last message: `jq -c {shell_quoted(text)} IN.jsonl > OUT.jsonl`",
+            f"To learn `{label}` from the last message: {jq_command(text)}",
         )
 
 

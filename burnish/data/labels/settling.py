@@ -43,10 +43,9 @@ from burnish.data.rows.printed import as_list
 from burnish.data.rows.records import LabelledRecord, ScoredRecord, TextRecord
 from burnish.data.rows.row import pick
 from burnish.data.rows.settled import Asked, Choice, Reading, Settled
-from burnish.data.rows.typed import mapping, settings
+from burnish.data.rows.typed import jq_command, mapping, settings
 from burnish.errors import DataError
 from burnish.recipe.schema import AUTO
-from burnish.system.shell import quoted as shell_quoted
 
 Values = Mapping[str, Any]
 
@@ -145,8 +144,8 @@ def _ask_about_objects(column: str, cells: Sequence[Any]) -> None:
         raise DataError(
             f"`{column}` has the answers of annotators as objects, with the label of each under `value`",
             f"The first is `{str(listed[0])[:_SHOWN_CHARACTERS]}`.",
-            f"Write the label of the first: `jq -c {shell_quoted(f'{jq_path(column)} |= .[0].value')} IN.jsonl > "
-            "OUT.jsonl`. To learn the text alone: `--set data.shape=text`",
+            f"Write the label of the first: {jq_command(f'{jq_path(column)} |= .[0].value')}. To learn the "
+            "text alone: `--set data.shape=text`",
         )
     if found := next((cell for cell in cells if _is_object(cell)), None):
         raise DataError(

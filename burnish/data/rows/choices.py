@@ -11,7 +11,7 @@ from burnish.data.labels.missing import spelled
 from burnish.data.rows.elsewhere import jq_path
 from burnish.data.rows.printed import as_object
 from burnish.data.rows.row import words_of
-from burnish.system.shell import quoted as shell_quoted
+from burnish.data.rows.typed import jq_command
 
 _LISTED = {"choices", "options", "candidates", "endings", "distractors", "alternatives"}
 """Last words in the names of columns that hold several of them."""
@@ -122,7 +122,7 @@ def writing_command(choices: Sequence[str], rows: Sequence[Mapping[str, Any]]) -
         lines = f'[range($all | length) as $n | "{_LETTERS}"[$n:$n + 1] + ") " + ($all[$n] | tostring)]'
         form = f"({listed}) as $all | ({place}) as $i | select($i != null) | {{prompt: ({before}{jq_path(asked)} + "
         form += f'"\\n" + ({lines} | join("\\n"))), completion: $all[$i]}}'
-        return f"`jq -c {shell_quoted(form)} IN.jsonl > OUT.jsonl`"
+        return jq_command(form)
     return ""
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.data.rows.row import quoted
+from burnish.data.rows.typed import jq_command
 from burnish.errors import DataError
 from burnish.system.shell import quoted as shell_quoted
 
@@ -29,7 +30,7 @@ def advice_of_trainers(sample: Sequence[Mapping[str, Any]]) -> tuple[str, str] |
     """
     first = sample[0]
     if segments := next((name for name, cell in first.items() if are_segments(cell)), None):
-        command = f"`jq -c {shell_quoted(_JOINED % jq_path(segments))} IN.jsonl > OUT.jsonl`"
+        command = jq_command(_JOINED % jq_path(segments))
         return (
             f"`{segments}` has pieces of a text, of which those with `label: true` are learned, as axolotl's "
             "`input_output` has them. There no chat template is applied; here the model's own is written around each "
@@ -45,7 +46,7 @@ def advice_of_trainers(sample: Sequence[Mapping[str, Any]]) -> tuple[str, str] |
         return (
             f"`{examples}` has several inputs, each with its output, as in the chat of PaLM: they are examples for a "
             "prompt, and no conversation is beside them.",
-            f"To learn each of them, write a row for each: `jq -c {shell_quoted(form)} IN.jsonl > OUT.jsonl`",
+            f"To learn each of them, write a row for each: {jq_command(form)}",
         )
     return None
 
@@ -82,7 +83,7 @@ def ask_about_palm(rows: Sequence[Mapping[str, Any]], columns: Iterable[str], ta
             "chat",
             "There `context` is what the system says, and `examples` are turns before the conversation. The prompts "
             "would lack them.",
-            f"Write them into messages: `jq -c {shell_quoted(_OF_PALM % jq_path(talks))} IN.jsonl > OUT.jsonl`. To "
+            f"Write them into messages: {jq_command(_OF_PALM % jq_path(talks))}. To "
             f"leave them out: `--set data.shape={shape}`",
         )
 

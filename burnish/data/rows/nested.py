@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from burnish.data.chat.messages import ends_with_answer
+from burnish.data.rows.typed import jq_command
 from burnish.data.tags.annotations import label_key, place_keys
-from burnish.system.shell import quoted as shell_quoted
 
 Path = tuple[str | int, ...]
 
@@ -44,7 +44,7 @@ def _logged(first: Mapping[str, Any]) -> tuple[str, str] | None:
     where = f" and the answer in `{_shown(answer)}`" if answer is not None and not ends_with_answer(turns) else ""
     return (
         f"The conversation seems to be in `{_shown(path)}`{where}.",
-        f"Write each as one row: {_command(f'{{messages: {form}{more}}}')}",
+        f"Write each as one row: {jq_command(f'{{messages: {form}{more}}}')}",
     )
 
 
@@ -71,7 +71,7 @@ def _annotated(first: Mapping[str, Any]) -> tuple[str, str] | None:
         form = f"{{text: {_jq(text)}, entities: [{_jq(path)}[] | [{start}, {end}, {_jq(label)}]]}}"
         return (
             f"`{_shown(path)}` seems to have the entities of the text in `{_shown(text)}`, with their places.",
-            f"Write them as `text` and `entities`: {_command(form)}",
+            f"Write them as `text` and `entities`: {jq_command(form)}",
         )
     return None
 
@@ -88,7 +88,7 @@ def _asked_and_answered(first: Mapping[str, Any]) -> tuple[str, str] | None:
     asked, answer = found
     return (
         f"The prompt seems to be in `{_shown(asked)}`, and the answer in `{_shown(answer)}`.",
-        f"Write them as columns: {_command(f'{{prompt: {_jq(asked)}, completion: {_jq(answer)}}}')}",
+        f"Write them as columns: {jq_command(f'{{prompt: {_jq(asked)}, completion: {_jq(answer)}}}')}",
     )
 
 
@@ -137,7 +137,3 @@ def _jq(path: Path) -> str:
 def _shown(path: Path) -> str:
     """A path for people: `response.choices[0].message`."""
     return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path).lstrip(".")
-
-
-def _command(form: str) -> str:
-    return f"`jq -c {shell_quoted(form)} IN.jsonl > OUT.jsonl`"

@@ -11,7 +11,7 @@ from burnish.data.labels.numbers import number_of
 from burnish.data.rows.elsewhere import jq_path
 from burnish.data.rows.printed import as_list
 from burnish.data.rows.row import quoted, words_of
-from burnish.system.shell import quoted as shell_quoted
+from burnish.data.rows.typed import jq_command
 
 Sample = Sequence[Mapping[str, Any]]
 
@@ -57,7 +57,7 @@ def how_to_choose(both: tuple[str, str], sample: Sample) -> str:
     form += f"rejected: (if {first} then {other} else {one} end)}}"
     return (
         f"Write the better answer of each row in `chosen` and the other in `rejected`. By {what}, without ties: "
-        f"`jq -c {shell_quoted(form)} IN.jsonl > OUT.jsonl`"
+        f"{jq_command(form)}"
     )
 
 
@@ -165,8 +165,7 @@ def ranked_advice(first: Mapping[str, Any], speaks: Any) -> tuple[str, str] | No
     form = f"({jq_path(name)} | sort_by(.{key})) as $all | select($all[0].{key} != $all[-1].{key}) | {{{ahead}"
     form += f"chosen: ({before}$all[{best}].{said}), rejected: ({before}$all[{worst}].{said})}}"
     return why, (
-        f"Write the best answer of each row in `chosen` and the worst in `rejected`, by `{key}`: "
-        f"`jq -c {shell_quoted(form)} IN.jsonl > OUT.jsonl`"
+        f"Write the best answer of each row in `chosen` and the worst in `rejected`, by `{key}`: {jq_command(form)}"
     )
 
 

@@ -29,6 +29,15 @@ def settings(name: str, values: Iterable[str]) -> str:
     return f"--set {shell_quoted(f'{name}=[{listed}]')}"
 
 
+def jq_command(form: str) -> str:
+    """The command that writes each row of a JSON Lines file in another form, between backticks.
+
+    Args:
+        form: what jq makes of a row.
+    """
+    return f"`jq -c {shell_quoted(form)} IN.jsonl > OUT.jsonl`"
+
+
 def mapping(**columns: str) -> str:
     """The options that give columns to fields, as they are to be typed.
 

@@ -13,10 +13,10 @@ from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.printed import as_list, is_shortened
 from burnish.data.rows.records import TaggedRecord
 from burnish.data.rows.row import IGNORED, RowError, as_text, check_characters, pick
+from burnish.data.rows.typed import jq_command
 from burnish.data.tags.annotations import TEXT_COLUMNS
 from burnish.data.tags.listed import words_in
 from burnish.errors import DataError, InputError, ModelError
-from burnish.system.shell import quoted as shell_quoted
 from burnish.visible import parse_json
 
 _TAG_COLUMNS, _SAMPLE = ("tags", "ner_tags", "labels"), 1_000
@@ -76,8 +76,7 @@ def _refuse_marks(words: str, name: str, lists: Sequence[Sequence[Any]]) -> None
         f"`{name}` has {IGNORED}, which is no tag, in {number:,} of the first {len(lists):,} rows",
         "It marks what a training script leaves out of the loss, such as special tokens and the later pieces of words "
         "that a tokenizer has split; here a word has one tag, and pieces are left out by themselves.",
-        "Give whole words with their tags. To leave out what is marked: "
-        f"`jq -c {shell_quoted(form)} IN.jsonl > OUT.jsonl`",
+        f"Give whole words with their tags. To leave out what is marked: {jq_command(form)}",
     )
 
 

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
-import shlex
-import shutil
-import subprocess
 from typing import Any
 
 import pytest
@@ -14,6 +9,7 @@ import pytest
 from burnish.data.rows.row import Row
 from burnish.data.rows.shapes import detect_shape
 from burnish.errors import DataError
+from tests.typed_commands import run_jq
 
 LAMPS = ["a red lamp", "a blue lamp", "a dim lamp"]
 SECOND = {"prompt": "Which lamp?\nA) a red lamp\nB) a blue lamp\nC) a dim lamp", "completion": "a blue lamp"}
@@ -37,25 +33,16 @@ FORMS: dict[str, list[dict[str, Any]]] = {
 
 
 def command(rows: list[dict[str, Any]]) -> str:
-    """The command of the error, without its files; empty if it has none."""
+    """The advice of the error, if it has a command; else empty."""
     with pytest.raises(DataError) as caught:
         detect_shape([Row(values, "f.jsonl", place) for place, values in enumerate(rows, start=1)], {})
-    found = re.findall(r"`(jq [^`]*)`", caught.value.fix)
-    return shlex.split(found[0])[2] if found else ""
-
-
-def written(form: str, values: dict[str, Any]) -> Any:
-    jq = shutil.which("jq")
-    if jq is None:
-        pytest.skip("needs jq")
-    done = subprocess.run([jq, "-c", form], input=json.dumps(values), capture_output=True, text=True, check=True)
-    return json.loads(done.stdout)
+    return caught.value.fix if "`jq " in caught.value.fix else ""
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 def test_the_command_writes_choices_into_the_question(form: list[dict[str, Any]]) -> None:
     rows = [{"question": "Which lamp?", **values} for values in form]
-    made = written(command(rows), rows[0])
+    (made,) = run_jq(command(rows), rows[0])
     assert made == SECOND
     assert detect_shape([Row(made, "f.jsonl", 1)], {}).name == "prompt-completion"
 
@@ -63,7 +50,8 @@ def test_the_command_writes_choices_into_the_question(form: list[dict[str, Any]]
 def test_right_answers_stand_among_the_wrong_ones_and_below_their_text() -> None:
     row = {"question": "Which lamp?", "support": "Ben has a blue lamp.", "correct_answer": LAMPS[1],
            "distractor1": LAMPS[0], "distractor2": LAMPS[2]}  # fmt: skip
-    assert written(command([row] * 3), row) == {
+    (made,) = run_jq(command([row] * 3), row)
+    assert made == {
         "prompt": "Ben has a blue lamp.\n\nWhich lamp?\nA) a blue lamp\nB) a dim lamp\nC) a red lamp",
         "completion": "a blue lamp",
     }

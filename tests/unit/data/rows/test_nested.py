@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
-import shlex
-import shutil
-import subprocess
 from typing import Any
 
 import pytest
@@ -14,6 +9,7 @@ import pytest
 from burnish.data.rows.row import Row
 from burnish.data.rows.shapes import detect_shape
 from burnish.errors import DataError
+from tests.typed_commands import run_jq
 
 ASKED, SAID = {"role": "user", "content": "Which lamp?"}, {"role": "assistant", "content": "The red one."}
 TALK = {"messages": [ASKED, SAID]}
@@ -50,12 +46,7 @@ NESTED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 def test_the_command_writes_what_is_inside_as_columns(values: Any, made: Any, shape: str) -> None:
     with pytest.raises(DataError) as caught:
         detect_shape([Row(values, "f.jsonl", place) for place in range(3)], {})
-    words = shlex.split(re.findall(r"`(jq [^`]*)`", caught.value.fix)[0])
-    jq = shutil.which("jq")
-    if jq is None:
-        pytest.skip("needs jq")
-    done = subprocess.run([jq, *words[1:3]], input=json.dumps(values), capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) == made
+    assert run_jq(caught.value.fix, values) == [made]
     assert detect_shape([Row(made, "f.jsonl", 1)], {}).name == shape
 
 

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
-import shlex
-import shutil
-import subprocess
 from typing import Any
 
 import pytest
@@ -14,6 +9,7 @@ import pytest
 from burnish.data.rows.row import Row
 from burnish.data.rows.shapes import detect_shape
 from burnish.errors import DataError
+from tests.typed_commands import run_jq
 
 GOOD, BAD = "A long red lamp.", "I do not know."
 ASKED = [{"role": "user", "content": "Which lamp?"}]
@@ -29,13 +25,7 @@ def refused(rows: list[dict[str, Any]]) -> DataError:
 
 def written(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What the command of the error makes of the rows."""
-    words = shlex.split(re.findall(r"`(jq [^`]*)`", refused(rows).fix)[0])
-    jq = shutil.which("jq")
-    if jq is None:
-        pytest.skip("needs jq")
-    given = "".join(f"{json.dumps(values)}\n" for values in rows)
-    done = subprocess.run([jq, *words[1:3]], input=given, capture_output=True, text=True, check=True)
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    return run_jq(refused(rows).fix, *rows)
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
-import shutil
-import subprocess
 from typing import Any
 
 import pytest
@@ -14,6 +11,7 @@ import pytest
 from burnish.data.rows.row import Row
 from burnish.data.rows.shapes import detect_shape
 from burnish.errors import DataError
+from tests.typed_commands import run_jq
 
 TEXTS = [f"Anna sings in house {chr(97 + number)}" for number in range(24)]
 
@@ -30,13 +28,7 @@ def refused(rows: list[Row], shape: str = "auto") -> DataError:
 
 def written(rows: list[Row]) -> list[Row]:
     """The rows as the command of the error writes them."""
-    form = shlex.split(re.findall(r"`(jq [^`]*)`", refused(rows).fix)[0])[2]
-    jq = shutil.which("jq")
-    if jq is None:
-        pytest.skip("needs jq")
-    given = "\n".join(json.dumps(row.values) for row in rows)
-    done = subprocess.run([jq, "-c", form], input=given, capture_output=True, text=True, check=True)
-    return rows_of(*map(json.loads, done.stdout.splitlines()))
+    return rows_of(*run_jq(refused(rows).fix, *(row.values for row in rows)))
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
-import shutil
-import subprocess
 from typing import Any
 
 import pytest
@@ -14,6 +11,7 @@ import pytest
 from burnish.data.rows.row import Row
 from burnish.data.rows.shapes import Shape, detect_shape
 from burnish.errors import DataError
+from tests.typed_commands import run_jq
 
 NAMES = ["Anna", "Otto", "Mia", "Ben"] * 6
 TEXTS = [f"{name} sings in house {chr(97 + number)}" for number, name in enumerate(NAMES)]
@@ -112,12 +110,6 @@ def test_thoughts_in_lists_of_one_are_asked_about() -> None:
     rows = rows_of(question=TEXTS, solution=NAMES, thinking_trajectories=thoughts)
     error = refused(rows)
     assert "`thinking_trajectories` seems to be the thought" in str(error)
-    words = shlex.split(re.findall(r"`(jq [^`]*)`", error.fix)[0])
-    jq = shutil.which("jq")
-    if jq is None:
-        pytest.skip("needs jq")
-    given = json.dumps(rows[0].values)
-    done = subprocess.run([jq, *words[1:3]], input=given, capture_output=True, text=True, check=True)
-    made = json.loads(done.stdout)
+    (made,) = run_jq(error.fix, rows[0].values)
     assert made == {"question": TEXTS[0], "solution": "Anna", "reasoning_content": thoughts[0][0]}
     assert not detect_shape([Row(made, "f.jsonl", 1)], {}).ignored
