@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -13,9 +12,8 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from typing import Any
 
-import psutil
-
 from burnish.studio.inspection import warm_up
+from burnish.system.processes import end_with
 
 _KILLED = {
     "error": {
@@ -25,7 +23,6 @@ _KILLED = {
     }
 }
 _NICE = 5
-_WATCH_SECONDS = 1.0
 _PATIENCE_SECONDS = 1.0
 
 
@@ -90,10 +87,4 @@ def _prepare(parent: int) -> None:
     prepare_process()
     if hasattr(os, "nice"):
         os.nice(_NICE)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def _end_with(parent: int) -> None:
-    while psutil.pid_exists(parent) and (not hasattr(os, "getppid") or os.getppid() == parent):
-        time.sleep(_WATCH_SECONDS)
-    os._exit(0)
+    end_with(parent)

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
+import psutil
 import pytest
 
 from burnish.errors import MachineError
@@ -56,3 +61,46 @@ def fails(number: int) -> int:
 def test_an_error_is_that_of_the_work() -> None:
     with pytest.raises(ValueError, match="not 0"):
         list(in_processes(fails, range(8), 2))
+
+
+def goes_on(number: int) -> bytes:
+    """More than a pipe holds, so that a worker whose result nobody reads waits in the middle of writing it."""
+    print(os.getpid(), flush=True)
+    return bytes(1_000_000)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="processes are killed with a signal")
+def test_processes_end_with_a_parent_that_is_killed() -> None:
+    program = (
+        "from burnish.system.processes import in_processes\n"
+        "from tests.unit.system.test_processes import goes_on\n"
+        "for _ in in_processes(goes_on, iter(int, 1), 2): pass\n"
+    )
+    folder = Path(__file__).parents[3]
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, cwd=folder) as parent:
+        assert parent.stdout is not None
+        workers: set[int] = set()
+        while len(workers) < 2:
+            workers.add(int(parent.stdout.readline()))
+        processes = [psutil.Process(worker) for worker in workers]
+        parent.kill()
+        alive = living_after(60, processes)
+    for process in alive:
+        process.kill()
+    assert not alive
+
+
+def living_after(seconds: float, processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Those that run all that time. One that has ended, and whose exit code nobody has asked for, does not run."""
+    end = time.monotonic() + seconds
+    while processes and time.monotonic() < end:
+        processes = [process for process in processes if runs(process)]
+        time.sleep(0.1)
+    return processes
+
+
+def runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
