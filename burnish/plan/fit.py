@@ -18,7 +18,7 @@ from burnish.models.config import depth, with_depth
 from burnish.models.skeleton import Skeleton, quiet_fakes
 from burnish.plan.live_storage import ACTIVATIONS, OPTIMIZER, WEIGHTS, Peak
 from burnish.plan.sharding import AT_ONCE, Gathered, Shards, sharded_memory
-from burnish.plan.simulate import MOVE, Enough, Simulation, simulate, simulate_deep
+from burnish.plan.simulate import INPUTS, MOVE, Enough, Simulation, simulate, simulate_deep
 from burnish.prepare.context import RunContext
 from burnish.prepare.encode import Encoded
 from burnish.prepare.model import fast_device, loading_for
@@ -268,7 +268,9 @@ def shard(simulation: Simulation, config: Any, shards: Shards, reshards: bool = 
     whole = Gathered(block * (AT_ONCE if reshards else blocks), trained)
     phases = {}
     for name, peak in simulation.phases.items():
-        parts = sharded_memory(peak.parts, outside, whole, shards)
+        # before that, the blocks have been freed again; the gradient of the last one is just being reduced
+        held = Gathered(0, trained) if name.startswith(INPUTS) else whole
+        parts = sharded_memory(peak.parts, outside, held, shards)
         phases[name] = Peak(sum(parts.values()), parts)
     # the base model is loaded as a whole before it is sharded, and again at the end, to be compared with
     parts = dict.fromkeys(simulation.peak.parts, 0)

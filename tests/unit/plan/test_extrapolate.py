@@ -9,7 +9,7 @@ import pytest
 
 from burnish.plan.fit import shard
 from burnish.plan.roofline import Work
-from burnish.plan.sharding import GATHERED, Shards
+from burnish.plan.sharding import AT_ONCE, GATHERED, Shards
 from burnish.plan.simulate import Enough, Simulation, simulate_deep
 from tests.tiny_steps import TinyStep, tiny_config
 
@@ -104,3 +104,16 @@ def test_the_gradients_of_a_shared_matrix_are_counted_once(model: str, method: s
     alone = replace(seen, shared_outside=0)
     gathered = [shard(one, config, Shards(2)).phases["begin"].parts[GATHERED] for one in (alone, seen)]
     assert gathered[0] - gathered[1] == 4 * seen.shared_outside
+
+
+@pytest.mark.parametrize(("model", "checkpointing"), [("llama", False), ("llama", True), ("gpt2", False)])
+def test_no_block_is_gathered_any_more_when_the_gradients_of_the_embeddings_are_made(
+    model: str, checkpointing: bool
+) -> None:
+    step, config = TinyStep(model, "full", checkpointing), tiny_config(model, 2)
+    seen = step.simulated(config)
+    block = (seen.weights - seen.outside) // 2
+    phases = shard(seen, config, Shards(2)).phases
+    before, after = (phases[name].parts[GATHERED] for name in ("backward 0 0", "inputs 0"))
+    assert before - after == AT_ONCE * block
+    assert seen.phases["inputs 0"].parts["gradients"] > 0
