@@ -25,15 +25,17 @@ SEED = 1
 def with_burnish(settings: Settings, folder: Path, meter: Meter) -> Path:
     """Burnish with its defaults and the same steps; its measurements on the base model before them count too."""
     import burnish
+    from burnish.runs.events import DataReady
 
     options: dict[str, Any] = {
         "train.learning_rate": settings.learning_rate,
         "train.schedule": "constant",
         "train.warmup": 0,
         "train.weight_decay": 0.0,
-        "train.epochs": 1,
+        "train.epochs": settings.passes,
         "train.early_stopping": False,
         "model.device": settings.device,
+        "model.precision": settings.precision,
         "data.context": settings.context,
         "data.validation": settings.held_out,
         "data.test": "none",
@@ -48,6 +50,12 @@ def with_burnish(settings: Settings, folder: Path, meter: Meter) -> Path:
     if settings.task == "dpo":
         options |= {"preference.loss": "dpo", "preference.beta": 0.1}
 
+    rows = len(settings.examples())
+
+    def note(event: Any) -> None:
+        if isinstance(event, DataReady) and event.training_rows != rows:
+            raise SystemExit(f"{event.training_rows} of {rows} rows are trained on")
+
     run = burnish.train(
         settings.rows,
         model=settings.model,
@@ -55,7 +63,7 @@ def with_burnish(settings: Settings, folder: Path, meter: Meter) -> Path:
         method=settings.method,
         runs=str(folder),
         set=options,
-        listeners=[listener(meter, counts_measuring=True)],
+        listeners=[listener(meter, counts_measuring=True), note],
     )
     return run.path / ("model" if settings.method == "full" else "adapter")
 
@@ -119,7 +127,7 @@ def main() -> None:
         "seconds": meter.seconds,
         "cpu_seconds": meter.cpu_seconds,
         "steps": meter.steps,
-        "tokens": settings.tokens,
+        "tokens": settings.trained_tokens,
         "peak_bytes": meter.peak_bytes,
     }
     print(json.dumps(results))

@@ -1,11 +1,13 @@
 """Two processes with a thread each beside one with two threads, and beside TRL under `accelerate launch`.
 
-    python bench/ranks_speed.py --model FOLDER [--method lora] [--rows 64] [--context 64] [--rounds 1] [--write]
+    python bench/ranks_speed.py --model FOLDER [--method lora] [--rows 32] [--passes 4] [--data FILE] [--rounds 1]
+                                [--write]
 
-All train on the same rows in the same steps on the CPU in fp32, each in processes of its own, one after the other, and
-the loss of each result is measured in the same way. The share of exchange is what the first process of Burnish spends
-in sums over all, the waiting for the slower one included. Needs TRL and accelerate. `--write` puts the table into
-docs/scale.md.
+All train in fp32 on the CPU, each in processes of its own, one after the other, and the loss of each result is measured
+in the same way. A step holds all rows, and there are as many as `--passes`, so that the programs take the same steps in
+whatever order they draw the rows. With `full` nothing else is drawn, and the losses are equal; LoRA draws the adapters.
+The share of exchange is what the first process of Burnish spends in sums over all, the waiting for the slower one
+included. `--data` as in `bench/peers.py`. Needs TRL and accelerate. `--write` puts the table into docs/scale.md.
 
     python bench/ranks_speed.py rank SETTINGS.json FOLDER     one of Burnish's two processes, under torchrun
 """
@@ -25,19 +27,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from meter import Meter
 from page import DOCS, write_between
 from peer import with_burnish
+from peers import ORDERS, loss_before
 from settings import MODEL, read_settings, write_settings
+from texts import read_texts
+
+from burnish.system.machine import this_machine
 
 HERE = Path(__file__).parent
-_STEP_TOKENS = 1024
-_LINES = (
-    "The river runs past the old mill and under the bridge to the sea.",
-    "Boats wait in the harbour for the morning wind.",
-    "She asked for two loaves of bread, a jar of honey and the newspaper of the day before.",
-    "The lamp was still on in the morning.",
-)
 AGENT = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 ACCELERATE = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
 """Its way to start processes by torchrun; `use_cpu` of the trainer then keeps them on the CPU."""
@@ -75,7 +75,7 @@ def run_rank(settings: Path, folder: Path) -> dict[str, Any]:
         "result": str(result),
         "seconds": meter.seconds,
         "steps": meter.steps,
-        "tokens": found.tokens,
+        "tokens": found.trained_tokens,
         "peak_bytes": meter.peak_bytes,
         "exchange_seconds": spent[0],
     }
@@ -114,13 +114,11 @@ def make_settings(options: argparse.Namespace, folder: Path) -> Path:
 
     shutil.copytree(options.model, folder / MODEL)
     tokenizer = AutoTokenizer.from_pretrained(folder / MODEL)
-    lines = [f"{number}. {' '.join(_LINES[: 1 + number % len(_LINES)])}" for number in range(options.rows)]
-    lengths = [len(tokenizer(line).input_ids) + 1 for line in lines]
+    texts = read_texts(options.data, options.rows, tokenizer)
+    lengths = [len(tokenizer(text).input_ids) + 1 for text in texts]
     others = {"task": "text", "method": options.method, "device": "cpu", "rank": 8, "targets": ["q_proj", "v_proj"]}
-    rows = [{"text": line} for line in lines]
-    return write_settings(
-        folder, rows, lengths, _STEP_TOKENS, learning_rate=options.rate, context=options.context, **others
-    )
+    own = {"precision": "fp32", "passes": options.passes, "learning_rate": options.rate, "context": max(lengths)}
+    return write_settings(folder, [{"text": text} for text in texts], lengths, sum(lengths), **own, **others)
 
 
 def table(found: dict[str, list[dict[str, Any]]]) -> str:
@@ -149,8 +147,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--method", choices=("lora", "full"), default="lora")
-    parser.add_argument("--rows", type=int, default=64)
-    parser.add_argument("--context", type=int, default=64)
+    parser.add_argument("--rows", type=int, default=32)
+    parser.add_argument("--passes", type=int, default=4)
+    parser.add_argument("--data", type=Path, default=ORDERS)
     parser.add_argument("--rate", type=float, default=1e-4)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--write", action="store_true")
@@ -162,7 +161,11 @@ def main() -> None:
             for way, runs in found.items():
                 runs.append(measure(way, settings))
                 print(way, json.dumps(runs[-1]), file=sys.stderr, flush=True)
-    text = table(found)
+        before = loss_before(settings)
+    size = f"{options.rows} rows in each of {options.passes} steps"
+    text = (
+        f"{table(found)}\n\n{size}; {this_machine().processor}, torch {torch.__version__}. Loss before: {before:.4f}."
+    )
     print(text)
     if options.write:
         write_between(DOCS / "scale.md", f"ranks-speed-{options.method}", text)

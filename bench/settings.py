@@ -22,7 +22,7 @@ class Settings:
     rows: str
     """JSONL file: `text` on each line, or `prompt`, `chosen` and `rejected`."""
     held_out: str
-    """A file of the same kind, for programs that ask for one; nothing is made of it."""
+    """A file of the same kind with another row, for programs that ask for one; nothing is made of it."""
     task: str
     """`text` (every token is trained, EOS too) or `dpo`."""
     method: str
@@ -45,6 +45,15 @@ class Settings:
     """Rows of an optimizer step; there are whole steps only."""
     step_tokens: int
     """What they hold on average."""
+    passes: int = 1
+    """Over the rows."""
+    precision: str = "auto"
+    """Of Burnish: `fp32` beside a program that trains in it; otherwise its own choice."""
+
+    @property
+    def trained_tokens(self) -> int:
+        """In all passes."""
+        return self.passes * self.tokens
 
     def examples(self) -> list[dict[str, Any]]:
         """The rows."""
@@ -71,7 +80,8 @@ def write_settings(
     steps = max(1, round(sum(lengths) / step_tokens))
     step_rows = min(len(rows), _TOGETHER * max(1, round(len(rows) / steps / _TOGETHER)))
     count = len(rows) // step_rows * step_rows
-    for name, chosen in (("rows", rows[:count]), ("held_out", rows[:1])):
+    held_out = {key: f"Held out, with this as {key}." for key in rows[0]}  # a row of the others would be left out there
+    for name, chosen in (("rows", rows[:count]), ("held_out", [held_out])):
         lines = (json.dumps(row) + "\n" for row in chosen)
         (folder / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
     tokens = sum(lengths[:count])

@@ -114,7 +114,7 @@ def shared_options(settings: Settings, folder: Path) -> dict[str, Any]:
     """The common arguments."""
     return {
         "output_dir": str(folder / "out"),
-        "num_train_epochs": 1,
+        "num_train_epochs": settings.passes,
         "learning_rate": settings.learning_rate,
         "lr_scheduler_type": "constant",
         "weight_decay": 0.0,
