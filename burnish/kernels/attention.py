@@ -20,6 +20,10 @@ NAME = "burnish"
 SHORT, SHORT_HALF = 64, 512
 """Longest "short" sequence in fp32 and in 16-bit formats: about where both implementations are equally fast on a server
 CPU with AVX-512, measured by `bench/attention.py`."""
+REGISTER = 32
+"""Numbers of 16 bits in the widest register of a CPU."""
+COLUMNS_PER_REST = 8
+"""torch's softmax is the faster one up to one number that fills no register among so many (`bench/attention.py`)."""
 
 
 def attention_reference(
@@ -123,7 +127,7 @@ def attend_merged(
         The output, shaped like `query`; the probabilities `[batch x groups, heads / groups x seq, seq]`; and the bool
         mask of those that dropout keeps (None without dropout).
     """
-    scores = torch.bmm(query, key.transpose(1, 2)).mul_(scale)
+    scores = _scaled_product(query, key.transpose(1, 2), scale)
     if masked is not None:  # not minus infinity: a row with all tokens masked would become NaN
         seq = key.shape[1]
         scores.view(batch, -1, seq, seq).masked_fill_(masked, torch.finfo(scores.dtype).min)
@@ -132,14 +136,26 @@ def attend_merged(
     return torch.bmm(_apply_dropout(probabilities, kept_mask, dropout), value), probabilities, kept_mask
 
 
-def _softmax(scores: torch.Tensor) -> torch.Tensor:
-    """Over the last dimension, in fp32 inside, whatever the type of the scores; on the CPU it overwrites them.
+def _scaled_product(left: torch.Tensor, right: torch.Tensor, scale: float) -> torch.Tensor:
+    """`scale * left @ right`, batched, in one pass: the product is scaled before it is rounded."""
+    return torch.baddbmm(left.new_empty((1, 1, 1)), left, right, beta=0, alpha=scale)
 
-    torch's own softmax of 16-bit numbers is much slower for 62 columns than for 64: its loop takes as many as fill a
-    register, and the rest one by one.
-    """
-    if scores.device.type != "cpu" or scores.dtype == torch.float32:
+
+def _softmax(scores: torch.Tensor) -> torch.Tensor:
+    """Over the last dimension, in fp32 inside, whatever the type of the scores; on the CPU it may overwrite them."""
+    columns = scores.shape[-1]
+    is_fast = COLUMNS_PER_REST * (columns % REGISTER) <= columns
+    if scores.device.type != "cpu" or scores.dtype == torch.float32 or is_fast:
         return torch.softmax(scores, -1)
+    return softmax_of_copy(scores)
+
+
+def softmax_of_copy(scores: torch.Tensor) -> torch.Tensor:
+    """The softmax of 16-bit numbers by way of fp32; overwrites them.
+
+    torch's own is slower for 62 columns than for 64: its loop takes as many as fill a register, and the rest one by
+    one. Where that rest is large, two copies cost less.
+    """
     wide = scratch("attention.scores", scores.shape, scores, torch.float32).copy_(scores)
     return scores.copy_(torch.ops.aten._softmax.out(wide, -1, False, out=wide))
 
@@ -157,10 +173,9 @@ def attend_merged_backward(
     """Gradients of query, key and value from that of the output and the inputs and outputs of `attend_merged`."""
     value_gradient = torch.bmm(_apply_dropout(probabilities, kept_mask, dropout).transpose(1, 2), gradient)
     probability_gradient = _apply_dropout(torch.bmm(gradient, value.transpose(1, 2)), kept_mask, dropout)
-    score_gradient = torch.ops.aten._softmax_backward_data(
-        probability_gradient, probabilities, -1, probabilities.dtype
-    ).mul_(scale)
-    return torch.bmm(score_gradient, key), torch.bmm(score_gradient.transpose(1, 2), query), value_gradient
+    score_gradient = torch.ops.aten._softmax_backward_data(probability_gradient, probabilities, -1, probabilities.dtype)
+    query_gradient = _scaled_product(score_gradient, key, scale)
+    return query_gradient, _scaled_product(score_gradient.transpose(1, 2), query, scale), value_gradient
 
 
 def _apply_dropout(numbers: torch.Tensor, kept_mask: torch.Tensor | None, dropout: float) -> torch.Tensor:

@@ -8,7 +8,11 @@ from typing import Any, TypeVar
 
 import torch
 
+from burnish.kernels.attention import REGISTER
+
 T = TypeVar("T")
+_ALIGNED_FROM = 64
+"""Longest sequences whose scores need not fill whole registers: padding would cost more than it gains."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,8 @@ class Segments:
             seq = examples[-1][0]
             together = [one for one in examples if 2 * one[0] > seq]
             del examples[-len(together) :]
+            if seq > _ALIGNED_FROM:
+                seq = -(-seq // REGISTER) * REGISTER
             lengths, begins = torch.tensor(together).T[:, :, None]
             places = torch.arange(seq)
             self.groups.append(Group(sum(len(one) for one in takes), len(together), seq))

@@ -36,9 +36,10 @@ def assert_packed_is_whole(
     cut: Callable[..., tuple[torch.Tensor, ...]] = lambda *given: given,
     upstream: torch.Tensor | None = None,
     scale: float = 0.3,
+    short: int = SHORT,
 ) -> None:
     """`cut` makes query, key and value of the inputs."""
-    segments = Segments(borders_of(rows), CPU, SHORT)
+    segments = Segments(borders_of(rows), CPU, short)
     assert_as_exact(
         lambda *given: packed_attention(*cut(*given), scale, segments),
         lambda *given: packed_attention_reference(*cut(*given), scale, segments),
@@ -57,6 +58,13 @@ def test_packed_attention_is_attention_with_a_mask(
     inputs = inputs_of(len(rows), sum(rows[0]), size, dtype, heads, shared)
     upstream = upstream_of(len(rows), sum(rows[0]), size, heads)
     assert_packed_is_whole(rows, inputs, upstream=upstream, scale=size**-0.5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("rows", [[[70, 30], [100]], [[160, 45, 3]]], ids=lambda rows: str(sum(rows[0])))
+def test_examples_of_more_than_64_tokens_in_groups(rows: list[list[int]], dtype: torch.dtype) -> None:
+    inputs = inputs_of(len(rows), sum(rows[0]), dtype=dtype)
+    assert_packed_is_whole(rows, inputs, upstream=upstream_of(len(rows), sum(rows[0])), short=512)
 
 
 @pytest.mark.parametrize("rows", [ROWS, MIXED])
@@ -211,6 +219,17 @@ def test_short_attention_is_torchs(kind: str, is_causal: bool, size: int, dtype:
         lambda *given: attention_reference(*given, 0.2, is_causal and mask is None, both),
         inputs_of(rows, seq, size, dtype),
         upstream_of(rows, seq, size),
+    )
+
+
+@pytest.mark.parametrize("seq", [62, 64, 100, 127])
+def test_the_softmax_of_half_precision_is_that_of_its_numbers(seq: int) -> None:
+    """Whether or not the columns fill whole registers."""
+    assert_as_exact(
+        lambda *given: short_attention(*given, 0.2),
+        lambda *given: attention_reference(*given, 0.2),
+        inputs_of(2, seq, dtype=torch.bfloat16),
+        upstream_of(2, seq),
     )
 
 

@@ -47,6 +47,15 @@ def test_one_token_more_than_short_is_long() -> None:
     assert everything.groups == []
 
 
+def test_sequences_of_more_than_64_slots_fill_whole_registers() -> None:
+    segments = Segments(borders_of([[70, 30], [100]]), CPU, 512)
+    assert [(group.sequences, group.seq) for group in segments.groups] == [(2, 128), (1, 30)]
+    tokens = random(2, 3, 100, 16, trained=False)
+    laid = segments.lay_out(tokens)
+    assert len(laid) == 3 * (2 * 128 + 30)
+    assert torch.equal(segments.take_back(laid, tokens.shape), tokens.transpose(1, 2).flatten(0, 1))
+
+
 def test_the_mask_lets_a_token_see_the_earlier_ones_of_its_example() -> None:
     mask = make_segments().dense(len(ROWS))
     assert mask.shape == (len(ROWS), 1, WIDTH, WIDTH)
