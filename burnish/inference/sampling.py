@@ -64,7 +64,8 @@ class Chooser:
             logits = self._penalized(logits)
         if self._guide is not None:
             logits = self._guide.allow(logits)
-        token = self._drawn(logits / sampling.temperature) if sampling.temperature else int(logits.argmax())
+        # numpy's is several times as fast as torch's for one row
+        token = self._drawn(logits / sampling.temperature) if sampling.temperature else int(logits.numpy().argmax())
         self._counts[token] += 1
         if self._guide is not None:
             self._guide.take(token)

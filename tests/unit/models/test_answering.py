@@ -184,11 +184,14 @@ def test_a_large_network_is_not_held_twice(packs_small: None, monkeypatch: pytes
     assert not any(isinstance(layer, (PackedLinear, TakenLinear)) for layer in network.modules())
 
 
-def test_attention_that_changes_the_answers_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_attention_that_changes_the_answers_is_taken_back(
+    precision: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def wrong(query: torch.Tensor, key: Any, value: torch.Tensor, mask: Any, scale: float) -> torch.Tensor:
-        return torch.ones(*query.shape[:3], value.shape[3])
+        return torch.ones(*query.shape[:3], value.shape[3], dtype=dtype)
 
     monkeypatch.setattr(attention, "few_tokens_attention", wrong)
-    network = make_network("llama", 60).eval()
-    arrange_for_answers(network, "fp32")
+    network = make_network("llama", 60).to(dtype).eval()
+    arrange_for_answers(network, precision)
     assert network.config._attn_implementation == "sdpa"
