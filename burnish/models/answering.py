@@ -18,9 +18,9 @@ _MOST_OF_FREE = 0.5
 """Of the free memory, that weights may take to be packed: until the network was tried, both forms are held."""
 _ROWS, _TOKENS = 8, 9
 _TOLERANCES = {"fp32": 1e-4, "bf16": 0.05, "fp16": 0.05}
-"""How far the logits of the trial may be from those before, as a share of their size; in 16 bits for half of the tokens,
-because rounding alone can change those of a few by as much as they are large. It shows what is wrong, such as a layer whose weights
-something else reads; how exact products are is tried one by one."""
+"""How far the logits of the trial may be from those before, as a share of their size; in 16 bits for half of the
+tokens, because rounding alone can change those of a few by as much as they are large. It shows what is wrong, such as a
+layer whose weights something else reads; how exact products are is tried one by one."""
 _FAILURES = (TypeError, ValueError, RuntimeError, IndexError, AttributeError, KeyError)
 
 
