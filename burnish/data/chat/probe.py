@@ -12,6 +12,7 @@ from typing import Any
 
 from burnish.data.chat.late_system import is_late_system, late_systems, notes_on_late_system, system_features
 from burnish.data.chat.spaces import answer_spaces, is_space, notes_on_spaces
+from burnish.data.chat.tagged_thoughts import is_tagged_thought, notes_on_tagged_thoughts, tagged_thought
 from burnish.data.chat.template import (
     BLOCKS,
     CLOSED,
@@ -377,14 +378,14 @@ def message_keys(messages: Iterable[Mapping[str, Any]]) -> Counter[str]:
             continue
         if message.get("reasoning_content") or (isinstance(content, str) and split_thought(content)[0]):
             keys[CALL_THOUGHT if message.get("tool_calls") else THOUGHT] += 1
-        keys.update(answer_spaces(message))
+        keys.update((*answer_spaces(message), *tagged_thought(message)))
     return keys
 
 
 def written_keys(keys: Iterable[str]) -> list[str]:
     """Those of `message_keys` that are keys in the rows, sorted; the others say something of contents and places."""
-    special = {THOUGHT, CALL_THOUGHT}
-    return sorted({key for key in keys if key not in special and not is_space(key) and not is_late_system(key)})
+    others = (is_space, is_late_system, is_tagged_thought, {THOUGHT, CALL_THOUGHT}.__contains__)
+    return sorted({key for key in keys if not any(is_other(key) for is_other in others)})
 
 
 def notes_on_keys(template: ChatTemplate, features: TemplateFeatures, keys: Collection[str]) -> list[str]:
@@ -408,6 +409,9 @@ def notes_on_keys(template: ChatTemplate, features: TemplateFeatures, keys: Coll
         named = ", ".join(f"`{key.partition('.')[2]}` ({key.partition('.')[0]})" for key in unread)
         notes.append(f"the template does not write these keys of the messages: {named}")
     counts = Counter(keys)
+    if any(map(is_tagged_thought, counts)):
+        written = template.render(PLAIN[:1], None, answer_next=True) + rendered(template, _THINKING, None, features)
+        notes += notes_on_tagged_thoughts(written, counts)
     return notes + notes_on_late_system(features, counts) + notes_on_spaces(template, features, counts)
 
 
