@@ -1,4 +1,5 @@
-"""Text files whose lines are rows: fastText's `__label__NAME text`, and words joined with their tags."""
+"""Text files whose lines are rows: fastText's `__label__NAME text`, words joined with their tags,
+or sentences with marked entities."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from typing import Any
 
 from burnish.data.files.lines import describe_encoding, text_lines
 from burnish.data.rows.row import Row, note_on
+from burnish.data.tags.inline import marked_form
 
 _MARK = "__label__"
 _MARKED = re.compile(rf"(?:{_MARK}\S+[ \t,]+)+(?=\S)")
@@ -24,7 +26,7 @@ _SAMPLE_LINES, _FEWEST_LINES, _NEARLY_ALL = 200, 2, 0.95
 
 
 def read_marked(path: Path) -> Iterator[Row] | None:
-    """The rows of a text file whose lines have labels or tags; None if it is running text.
+    """The rows of a text file whose lines have labels, tags or marked entities; None if it is running text.
 
     Raises:
         DataError: the file is empty or not text.
@@ -42,6 +44,9 @@ def read_marked(path: Path) -> Iterator[Row] | None:
     if _are_slashed(sample):
         said = "has words with their tags, joined by `/`: each line is a sentence, and the last part of a word its tag"
         return _rows(path, said, _slashed)
+    if marked_form(sample) is not None:
+        said = "has entities marked within its lines, and each line is a row"
+        return _rows(path, said, lambda line: {"text": line})
     return None
 
 

@@ -23,6 +23,7 @@ from burnish.data.rows.records import LabelledRecord
 from burnish.data.rows.row import pick, quoted
 from burnish.data.rows.settled import Asked, Settled
 from burnish.data.rows.typed import mapping
+from burnish.data.tags.inline import settle_marked
 from burnish.errors import DataError
 from burnish.recipe.schema import AUTO
 
@@ -63,7 +64,8 @@ def settle_text(pattern: Pattern, rows: Sequence[Values], asked: Asked) -> Settl
         refuse_unwritten(rows, next(iter(used - {"ends"}), "text"), others)
     if asked.is_free and len(rows) >= _FEWEST_ROWS:
         _ask_about_annotations([name for name in others if name.lower() not in _METADATA], rows)
-    return Settled(pattern, notes=_written_out(rows))
+    marked = settle_marked(pattern, rows, asked)
+    return marked or Settled(pattern, notes=_written_out(rows))
 
 
 def _written_out(rows: Sequence[Values]) -> tuple[str, ...]:
