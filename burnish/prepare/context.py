@@ -45,6 +45,7 @@ from burnish.prepare.resolve import (
     resolve_choices,
     resolve_context,
     resolve_general,
+    resolve_task,
     unread_sections,
 )
 from burnish.prepare.same_inputs import check_alike
@@ -362,9 +363,7 @@ def resolve_run(
     for note in choose_pad_token(tokenizer, model.config, task.auto_class):
         emit(Note(note))
     resolve_context(resolver, model.config, tokenizer, method.virtual_tokens(resolver.recipe))
-    resolve_choices(resolver, task.choices(records.decisive, resolver.recipe))
-    # `task.choices` has filled it in for tasks with labels
-    resolver.fill("data.labels", [], "the task has none", is_reported=False)
+    resolve_task(resolver, task, records)
     resolve_general(resolver, task, model_kind(model.config), emit)
     made = make_task(task.name, tokenizer, resolver.recipe)
     if not method.can_pack:

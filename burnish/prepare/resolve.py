@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from burnish.data.labels.rows import FreeTextLabels
+from burnish.data.rows.dataset import Records
 from burnish.engine.averaged import SCHEDULE_FREE
 from burnish.engine.optimizer import check_optimizer
 from burnish.errors import RecipeError
@@ -348,6 +350,20 @@ def resolve_choices(resolver: Resolver, choices: Iterable[tuple[str, Any, str]])
     """Fills in options that a method or a task chose."""
     for option, value, reason in choices:
         resolver.fill(option, value, reason)
+
+
+def resolve_task(resolver: Resolver, task: TaskFacts, records: Records) -> None:
+    """Fills in what a task chooses by the rows, such as its labels.
+
+    Raises:
+        DataError: the rows are none that the task can learn from.
+    """
+    try:
+        resolve_choices(resolver, task.choices(records.decisive, resolver.recipe))
+    except FreeTextLabels as error:
+        raise error.beside(records.shape.ignored) from None
+    # `task.choices` has filled it in for tasks with labels
+    resolver.fill("data.labels", [], "the task has none", is_reported=False)
 
 
 def resolve_rhythm(resolver: Resolver, total_steps: int) -> None:

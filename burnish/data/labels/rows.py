@@ -11,9 +11,12 @@ from typing import Any
 
 from burnish.data.labels.cells import choices_of, flags_of
 from burnish.data.labels.numbers import number_of
+from burnish.data.rows.ignored import seems_to_annotate
+from burnish.data.rows.known_kinds import IDS
 from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.records import LabelledRecord, ScoredRecord
 from burnish.data.rows.row import ColumnMap, Field, RowError, as_text, pick, quoted
+from burnish.data.rows.typed import mapping
 from burnish.errors import DataError, InputError, RecipeError
 from burnish.visible import parse_json
 
@@ -120,6 +123,23 @@ _SHARED, _WORDS = 1 / 3, 6
 """Share of rows with a label of another row, at least, and words of a label on average, at most, of a large number of
 labels."""
 _NO_LABELS = "If the column does not have labels, read the rows as plain text: `--set data.shape=text`"
+_NAMED = 3
+"""Columns that are named instead of one without labels."""
+
+
+class FreeTextLabels(DataError):
+    """A column that seems to hold free text instead of labels."""
+
+    def beside(self, columns: Sequence[str]) -> FreeTextLabels:
+        """The error, with the columns that may have the labels instead.
+
+        Args:
+            columns: those that are not used.
+        """
+        others = sorted((name for name in columns if not IDS.fullmatch(name)), key=seems_to_annotate, reverse=True)
+        typed = " or ".join(mapping(label=name) for name in others[:_NAMED])
+        instead = f"If another column has the labels: {typed}" if typed else "No other column is left for labels"
+        return FreeTextLabels(self.what, self.why, f"{instead}. {self.fix}")
 
 
 def has_label_lists(records: Sequence[LabelledRecord]) -> bool:
@@ -157,10 +177,10 @@ def find_labels(records: Sequence[LabelledRecord], is_multi: bool) -> list[str]:
         )
     if len(counts) > 2 and 2 * len(counts) > mentions and _is_free_text(counts):
         examples = ", ".join(f"`{_short(label)}`" for label in list(counts)[:3])
-        raise DataError(
+        raise FreeTextLabels(
             f"the labels look like free text: {len(counts):,} different ones in {len(records):,} training rows",
             f"The first are {examples}. A label can only be learned from several rows that have it.",
-            f"Set the column with the labels: `--set data.columns.label=COLUMN`. {_NO_LABELS}",
+            _NO_LABELS,
         )
     return in_order(set(counts))
 

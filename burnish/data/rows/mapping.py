@@ -14,7 +14,7 @@ from burnish.data.rows.elsewhere import advice_on_pictures
 from burnish.data.rows.known_kinds import IDS, RIGHT, advice
 from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.printed import as_list
-from burnish.data.rows.row import Row, quoted, words_of
+from burnish.data.rows.row import Row, is_known_name, quoted, words_of
 from burnish.data.rows.single_messages import single_message_advice
 from burnish.data.rows.two_answers import how_to_choose, two_answers, why_two
 from burnish.data.rows.typed import mapping
@@ -300,4 +300,12 @@ def _how_to_label(rows: Sequence[Row], found: Sequence[str]) -> str:
     labels = [name for name in found if len(rows) >= _FEWEST_ROWS and _are_classes(name, sample)]
     if labels:
         return f"Name the column with the labels: {mapping(label=labels[0])}"
-    return "Name the column with the labels, `--set data.columns.label=COLUMN`, or with the scores, `...score=COLUMN`"
+    others = [name for name in found if not is_known_name(name) and not _says_where_from(name)]
+    if scores := [name for name in others if _are_scores(name, sample)]:
+        return f"Name the column with the scores: {mapping(score=scores[0])}"
+    if others:
+        name = min(others, key=lambda name: sum(len(str(values.get(name))) for values in sample))
+        return f"If `{name}` has the labels: {mapping(label=name)}; if it has scores: {mapping(score=name)}"
+    return (
+        "Write the label of each row in a column `label`, or a number in a column `score`: no column is left for them"
+    )

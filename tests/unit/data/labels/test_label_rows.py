@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import json
 import random
 from decimal import Decimal
 
 import pytest
 
-from burnish.data.labels.rows import describe_labels, find_labels, has_label_lists, in_order
+import burnish
+from burnish.data.labels.rows import FreeTextLabels, describe_labels, find_labels, has_label_lists, in_order
 from burnish.data.rows.records import LabelledRecord, TextRecord
 from burnish.data.rows.row import Row, RowError
 from burnish.data.rows.settled import Asked
@@ -197,6 +199,27 @@ def test_more_labels_than_half_of_the_rows_are_free_text_if_few_recur():
         find_labels(records, False)
     assert len(find_labels([*records, labelled("1")], False)) == 10, "six of fourteen rows share their label"
     assert len(find_labels([*records, *[labelled("0")] * 7], False)) == 10, "half of the rows and no more"
+
+
+def test_free_text_names_columns_that_may_have_the_labels_instead():
+    with pytest.raises(FreeTextLabels) as caught:
+        find_labels([labelled(f"{number}") for number in range(10)], False)
+    assert "COLUMN" not in caught.value.fix
+    beside = caught.value.beside(("id", "kind", "my_topic"))
+    assert "labels: `--set data.columns.label=my_topic` or `--set data.columns.label=kind`." in beside.fix
+    assert "No other column is left for labels." in caught.value.beside(("id",)).fix
+
+
+def test_the_unused_columns_are_those_that_are_named(tmp_path):
+    rows = [
+        {"text": f"t {one}", "label": f"free remark number {one % 19} of it", "kind": "ab"[one % 2]}
+        for one in range(20)
+    ]
+    data = tmp_path / "rows.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    with pytest.raises(DataError, match="look like free text") as caught:
+        burnish.check_data(data, task="classify")
+    assert "`--set data.columns.label=kind`" in caught.value.fix
 
 
 def test_many_labels_of_many_words_are_free_text():

@@ -434,8 +434,23 @@ def test_a_pair_without_a_known_label_says_how_to_name_it() -> None:
     rows = rows_of([{"sentence1": "x", "sentence2": "y", "sim": number / 9} for number in range(30)])
     with pytest.raises(DataError) as caught:
         detect_shape(rows, {})
-    assert "`--set data.columns.label=COLUMN`" in caught.value.fix
+    assert caught.value.fix == "Name the column with the scores: `--set data.columns.score=sim`"
     assert detect_shape(rows, {"score": "sim"}).name == "scored-pair"
+
+
+def test_a_pair_without_a_clear_label_names_a_column_that_there_is() -> None:
+    for more, said in (
+        (
+            {"verdict": "yes", "comment_by": "someone"},
+            "If `verdict` has the labels: `--set data.columns.label=verdict`",
+        ),
+        ({"id": "7"}, "no column is left for them"),
+        ({}, "no column is left for them"),
+    ):
+        with pytest.raises(DataError) as caught:
+            detect_shape(rows_of([{"sentence1": "x", "sentence2": "y", **more}] * 3), {})
+        assert said in caught.value.fix
+        assert "COLUMN" not in caught.value.fix
 
 
 def test_held_out_rows_may_lack_a_label_where_training_rows_do_not() -> None:
