@@ -16,6 +16,9 @@ _LEAST_CHARACTERS = 40
 _MOST_CHAOS, _FEWER_CHAOS, _MORE_COHERENCE = 0.1, 0.1, 0.1
 """The most that is odd about a text, and by how much every other reading must be odder, or less like its language."""
 _SHOWN_CHARACTERS, _NAMED = 20, 3
+_OF_JAPANESE, _HIRAGANA = ("cp932", "euc_jp"), re.compile("[\u3041-\u3093]")
+_FEWEST_JAPANESE, _LEAST_HIRAGANA = 10, 0.15
+"""Characters beyond ASCII, and the share of hiragana among them, from which on a text is Japanese."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +50,28 @@ def guesses(sample: bytes) -> tuple[Guess | None, list[Guess]]:
     if len(sample) > _SAMPLE_BYTES:
         end = max(sample.rfind(space, 0, _SAMPLE_BYTES) for space in (b"\n", b" "))
         sample = sample[: end if end > 0 else _SAMPLE_BYTES]
+    if japanese := _japanese(sample):
+        return japanese, [japanese]
     found = [match for match in from_bytes(sample, cp_isolation=list(_CANDIDATES)) if match.encoding != "ascii"]
     found.sort(key=lambda match: (match.chaos > _MOST_CHAOS, -match.coherence, match.chaos))
     named = [Guess(match.encoding, _shown(str(match))) for match in found[:_NAMED]]
     if not found or not _is_clear(found[0], found[1:]):
         return None, named
     return named[0], named
+
+
+def _japanese(sample: bytes) -> Guess | None:
+    """The encoding of a text in which hiragana shows: Japanese is full of it, and other text, read so, has next to
+    none."""
+    for name in _OF_JAPANESE:
+        try:
+            text = sample.decode(name)
+        except UnicodeDecodeError:
+            continue
+        beyond = [character for character in text if not character.isascii()]
+        if len(beyond) >= _FEWEST_JAPANESE and len(_HIRAGANA.findall(text)) >= _LEAST_HIRAGANA * len(beyond):
+            return Guess(name, _shown(text))
+    return None
 
 
 def _is_clear(best: Any, others: list[Any]) -> bool:

@@ -13,6 +13,7 @@ import pyarrow
 import pytest
 
 from burnish.data.files.encoding import find_encoding
+from burnish.data.files.guessing import guesses
 from burnish.data.files.lines import text_lines
 from burnish.data.files.readers import read_rows
 from burnish.data.rows.dataset import load_records
@@ -171,6 +172,34 @@ def test_a_doubtful_encoding_is_refused_with_what_it_could_be(write, name, text,
     assert caught.value.what == "`a.jsonl` is not UTF-8, and its encoding is not clear from the text"
     assert example in caught.value.why
     assert "`iconv -f " in caught.value.fix
+
+
+SHORT_JAPANESE = {
+    "one sentence": "これは良い商品です",
+    "a name": "吾輩は猫である。名前はまだ無い。",
+    "a question": "質問は何ですか",
+}
+
+
+@pytest.mark.parametrize("name", ["cp932", "euc_jp"])
+@pytest.mark.parametrize("text", SHORT_JAPANESE.values(), ids=SHORT_JAPANESE)
+def test_hiragana_shows_japanese_text(write, name, text):
+    lines = "".join(json.dumps({"text": text, "n": n}, ensure_ascii=False) + "\n" for n in range(3))
+    rows = list(read_rows(write("a.jsonl", lines.encode(name))))
+    assert [row.values["text"] for row in rows] == [text] * 3
+
+
+OTHER_SCRIPTS = {
+    **{name: text for name, text in SCRIPTS.items() if name not in ("cp932", "euc_jp")},
+    "cp866": f"{SCRIPTS['cp1251']} В Вене. Во Владимире. Вы В Воронеже",
+    "big5": "北京是首都。今天天氣很好我們去散步。電影",
+}
+
+
+@pytest.mark.parametrize("name", OTHER_SCRIPTS)
+def test_other_text_shows_no_hiragana(name):
+    clear, _ = guesses(OTHER_SCRIPTS[name].encode(name))
+    assert clear is None or clear.name not in ("cp932", "euc_jp")
 
 
 def test_shifts_between_character_sets_are_japanese(write):
