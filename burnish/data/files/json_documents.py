@@ -28,6 +28,7 @@ from burnish.data.files.json_layouts import (
     is_row,
     lists_within,
     row_of,
+    several_lists,
 )
 from burnish.data.files.json_lines import RepeatedKey, keyed_once
 from burnish.data.files.json_tables import table_of, tables_within
@@ -295,20 +296,15 @@ def _found_in_object(document: Document, start: int, value: dict[str, Any], repe
     held = [_inside(document, start, value, path) for path in paths]
     if all(isinstance(inner, list) and any(map(is_in_pieces, inner)) for _, inner in held):
         return _of_intents(document, [(at, path) for (at, _), path in zip(held, paths, strict=True)])
-    names = [".".join(path) for path in paths]
     if len(paths) > 1:
-        largest = max(range(len(paths)), key=lambda number: len(held[number][1]))
-        raise DataError(
-            f"`{document.file}` contains {len(paths)} lists of rows: {quoted(names)}",
-            "Which one is meant is not clear.",
-            f"Name it: `burnish train {shell_quoted(f'{document.file}:{names[largest]}')}`",
-        )
+        raise several_lists(document.file, paths, [len(inner) for _, inner in held])
+    name = ".".join(paths[0])
     ((at, inner),) = held
     if isinstance(inner, dict):
         reading = _found_in_object(document, at, inner, "")
     else:
         reading = _named(found_in_list(document, at, paths[0]), features_beside(value))
-    return replace(reading, remarks=(f"is read from its key `{names[0]}`", *reading.remarks))
+    return replace(reading, remarks=(f"is read from its key `{name}`", *reading.remarks))
 
 
 def _by_name(document: Document, start: int, value: dict[str, Any]) -> _Reading | None:

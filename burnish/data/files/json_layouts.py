@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from burnish.data.rows.row import quoted
 from burnish.data.tags.listed import is_scheme_tag
+from burnish.errors import DataError
+from burnish.system.shell import quoted as shell_quoted
 from burnish.visible import parse_json
 
 # An object with one of these keys is itself a row, not a wrapper around a list of rows.
@@ -191,3 +194,22 @@ def features_beside(value: Any) -> dict[str, Any]:
 def is_numbered_list(value: Any) -> bool:
     """Whether a value is a list of rows that the hub's viewer has numbered."""
     return isinstance(value, list) and bool(value) and all(isinstance(one, dict) and NUMBER in one for one in value)
+
+
+def several_lists(file: str, paths: Sequence[tuple[str, ...]], sizes: Sequence[int]) -> DataError:
+    """The error for a document with several lists of rows.
+
+    Args:
+        file: of the document.
+        paths: the keys that lead to each list.
+        sizes: the number of rows in each.
+    """
+    names = [".".join(path) for path in paths]
+    largest = names[max(range(len(names)), key=lambda number: sizes[number])]
+    are_alike = len(paths[0]) > 1 and len({path[1:] for path in paths}) == 1  # the same list of each member
+    each = f"If the value of each key is a row: `jq -c '.[]' {shell_quoted(file)} > OUT.jsonl`. Else name it"
+    return DataError(
+        f"`{file}` contains {len(paths)} lists of rows: {quoted(names)}",
+        "Which one is meant is not clear.",
+        f"{each if are_alike else 'Name it'}: `burnish train {shell_quoted(f'{file}:{largest}')}`",
+    )

@@ -16,13 +16,13 @@ from burnish.data.labels.missing import (
 )
 from burnish.data.labels.numbers import are_amounts, number_of
 from burnish.data.rows.ignored import refuse_unwritten, seems_to_annotate
-from burnish.data.rows.known_kinds import speakers_in
 from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.patterns import TEXT
 from burnish.data.rows.records import LabelledRecord
 from burnish.data.rows.row import pick, quoted
 from burnish.data.rows.settled import Asked, Settled
 from burnish.data.rows.typed import mapping
+from burnish.data.rows.written_talks import speakers_in, written_talk
 from burnish.data.tags.inline import settle_marked
 from burnish.errors import DataError
 from burnish.recipe.schema import AUTO
@@ -73,9 +73,10 @@ def _written_out(rows: Sequence[Values]) -> tuple[str, ...]:
     sample = [str(pick(values, TEXT)[1]) for values in rows[:_FEWEST_ROWS]]
     if 2 * sum({"user", "assistant"} <= speakers_in(text) for text in sample) <= len(sample):
         return ()
+    command = written_talk(pick(rows[0], TEXT)[0], sample, rows[0])
     return (
         "The texts seem to be conversations that are written out, and all of each is learned. To learn the answers "
-        "alone, in the form of the model's own template, write them as `messages`.",
+        f"alone, in the form of the model's own template, write them as `messages`{f': {command}' if command else '.'}",
     )
 
 

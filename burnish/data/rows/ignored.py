@@ -8,7 +8,7 @@ from typing import Any
 
 from burnish.data.rows.mapping import WRITTEN, tagged_example
 from burnish.data.rows.row import Row, quoted
-from burnish.data.rows.single_messages import ROLE_COLUMNS, are_roles
+from burnish.data.rows.single_messages import ROLE_COLUMNS, are_roles, how_to_join
 from burnish.data.rows.typed import mapping
 from burnish.errors import DataError
 
@@ -97,11 +97,11 @@ def refuse_unwritten(rows: Sequence[Mapping[str, Any]], text: str, columns: Iter
                 "data.shape=text`",
             )
         if column.lower() in ROLE_COLUMNS and are_roles(column, rows):
+            how = how_to_join(column, text, rows[:_SAMPLE], "IN.jsonl")
             raise DataError(
                 f"each row seems to be one message of a conversation: `{column}` says whose",
                 "Read one by one, answers would be learned without their questions.",
-                'Write each conversation as one row: `{"messages": [{"role": "user", "content": ...}, ...]}`. To learn '
-                "the texts alone: `--set data.shape=text`",
+                f"Write each conversation as one row: {how}. To learn the texts alone: `--set data.shape=text`",
             )
 
 

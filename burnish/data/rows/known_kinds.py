@@ -6,14 +6,14 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from burnish.data.chat.messages import find_role
 from burnish.data.rows.choices import are_letters, choice_columns, writing_command
 from burnish.data.rows.elsewhere import advice_of_trainers, are_examples
 from burnish.data.rows.nested import nested_advice
 from burnish.data.rows.printed import as_object
 from burnish.data.rows.row import quoted
-from burnish.data.rows.two_answers import ranked_advice
+from burnish.data.rows.two_answers import picked_advice, ranked_advice
 from burnish.data.rows.typed import mapping
+from burnish.data.rows.written_talks import is_written_out, talk_advice
 
 IDS = re.compile(
     r"(?:.*[\W_])?(?:id|ids|idx|index|nr|no|number|date|time|year|url|file|filename|split|set)|\w*id\d?", re.IGNORECASE
@@ -83,20 +83,9 @@ def advice(sample: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> tup
             "They seem to be for a model that embeds texts, which no task of Burnish learns.",
             "To learn whether two texts belong together, write each pair as a row with `text1`, `text2` and `label`",
         )
-    if advised := ranked_advice(first, is_written_out):
+    if advised := picked_advice(sample) or ranked_advice(first, is_written_out):
         return advised
-    talk = next((name for name, cell in first.items() if _is_dialogue(name, cell)), None)
-    return nested_advice(first) if talk is None else _talk_advice(talk, first[talk])
-
-
-def _talk_advice(name: str, cell: Any) -> tuple[str, str]:
-    """Why a conversation in a column of unknown name is not read, and what to do."""
-    if isinstance(cell, list):
-        return f"`{name}` seems to hold what two say in turn.", f"If the first is the user: {mapping(messages=name)}"
-    return (
-        f"`{name}` seems to hold a whole conversation, in a form that is not known.",
-        'Write each conversation as one row: `{"messages": [{"role": "user", "content": ...}, ...]}`',
-    )
+    return talk_advice(sample) or nested_advice(first)
 
 
 def _choose(choices: Sequence[str], sample: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> tuple[str, str]:
@@ -114,36 +103,6 @@ def _choose(choices: Sequence[str], sample: Sequence[Mapping[str, Any]], names: 
         "Write the choices into the question of each row, in a column `prompt`, and the text of the right one in a "
         f"column `completion`{f': {command}' if (command := writing_command(choices, sample)) else ''}{alone}",
     )
-
-
-_NAMED_TURN = re.compile(r"(?:^|\n|### ?|<\|)\W{0,3}(\w{2,12})\W{0,2}(?::|\|>)")
-_MARKED_TURN = re.compile(r"<\|?(?:im_start|start_header_id|start_of_turn)\|?>\s*(\w+)")
-"""Whose words follow, in a conversation that is written out: `USER:`, `### Human:` or `<|assistant|>`."""
-_OF_ALPACA = {"instruction": "user", "response": "assistant"}
-"""Headings of Alpaca's template, as what follows them."""
-_TURNS = ("data", "conversation", "conversations", "dialog", "dialogue", "turns", "utterances", "chat")
-
-
-def speakers_in(text: str) -> set[str]:
-    """The roles that a text names before what they say, as they mean: `user`, `assistant` and others."""
-    names = (*_NAMED_TURN.findall(text), *_MARKED_TURN.findall(text))
-    found = {_OF_ALPACA.get(name.lower()) or find_role(name, {}) for name in names}
-    return {role for role in found if role} | (
-        {"user", "assistant"} if "[INST]" in text and "[/INST]" in text else set()
-    )
-
-
-def is_written_out(text: str) -> bool:
-    """Whether a text is a conversation of user and assistant that is written out, or a prompt of one."""
-    return {"user", "assistant"} <= speakers_in(text)
-
-
-def _is_dialogue(name: str, cell: Any) -> bool:
-    """Whether a cell is a conversation that is written out, or a list of what is said in turn."""
-    if isinstance(cell, str):
-        return is_written_out(cell)
-    is_list = isinstance(cell, list) and len(cell) > 1 and all(isinstance(text, str) for text in cell)
-    return is_list and name.lower() in _TURNS
 
 
 def _are_calls(cell: Any) -> bool:

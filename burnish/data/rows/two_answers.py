@@ -29,6 +29,12 @@ _MEASURES = {"score", "rating", "reward", "winner", "win", "wins", "votes", "upv
 _ASKED = ("prompt", "question", "instruction", "query", "problem", "history", "context", "post", "input", "text")
 _SCORES, _RANKS = ("overall_score", "score", "rating"), ("rank",)
 _SAID = ("response", "answer", "completion", "output", "text", "content")
+_AS_TALK = (
+    'def list: if type == "string" then fromjson else . end; def talk(said): (%s | list) as $asked | '
+    '(said | list) as $said | [range($asked | length) as $n | {role: "user", content: $asked[$n]}, '
+    '{role: "assistant", content: ($said[$n] // "")}]; '
+)
+"""For jq: a list of questions and one of answers as a conversation."""
 _PLAIN = "Write the better answer of each row in a column `chosen` and the other in `rejected`"
 
 
@@ -52,8 +58,8 @@ def how_to_choose(both: tuple[str, str], sample: Sample) -> str:
     if said is None or condition is None:
         return _PLAIN
     first, second, what = condition
-    asked, one, other = said
-    form = f"select(({first}) or ({second})) | {{{asked}chosen: (if {first} then {one} else {other} end), "
+    begin, asked, one, other = said
+    form = f"{begin}select(({first}) or ({second})) | {{{asked}chosen: (if {first} then {one} else {other} end), "
     form += f"rejected: (if {first} then {other} else {one} end)}}"
     return (
         f"Write the better answer of each row in `chosen` and the other in `rejected`. By {what}, without ties: "
@@ -114,12 +120,16 @@ def _signed(both: tuple[str, str], sample: Sample) -> tuple[str, str, str] | Non
     return None
 
 
-def _prompt_and_answers(both: tuple[str, str], first: Mapping[str, Any]) -> tuple[str, str, str] | None:
-    """How jq writes the prompt, and where it finds both answers; None where that is not clear."""
+def _prompt_and_answers(both: tuple[str, str], first: Mapping[str, Any]) -> tuple[str, str, str, str] | None:
+    """What jq has to know before, how it writes the prompt, and where it finds both answers; None where that is not
+    clear."""
     one, other = (first.get(name) for name in both)
     paths = [jq_path(name) for name in both]
     if all(isinstance(cell, list) and cell and isinstance(cell[0], Mapping) for cell in (one, other)):
-        return "", paths[0], paths[1]
+        return "", "", paths[0], paths[1]
+    asked = next((name for known in _ASKED for name in first if name.lower() == known), None)
+    if asked is not None and all(map(_are_turns, (first[asked], one, other))):
+        return _AS_TALK % jq_path(asked), "", f"talk({paths[0]})", f"talk({paths[1]})"
     if not all(isinstance(cell, str) and as_list(cell) is cell for cell in (one, other)):
         return None
     for known in _ASKED:
@@ -129,17 +139,71 @@ def _prompt_and_answers(both: tuple[str, str], first: Mapping[str, Any]) -> tupl
             if isinstance(cell, Mapping):
                 inner = next((key for key, text in cell.items() if isinstance(text, str) and " " in text), None)
                 if inner is not None:
-                    return f"prompt: {jq_path(name)}{jq_path(inner)}, ", paths[0], paths[1]
+                    return "", f"prompt: {jq_path(name)}{jq_path(inner)}, ", paths[0], paths[1]
             is_talk = isinstance(cell, list) and bool(cell) and isinstance(cell[0], Mapping)
             if is_talk or (isinstance(cell, str) and as_list(cell) is cell):
-                return f"prompt: {jq_path(name)}, ", paths[0], paths[1]
+                return "", f"prompt: {jq_path(name)}, ", paths[0], paths[1]
     return None
+
+
+def _are_turns(cell: Any) -> bool:
+    """Whether a cell is a list of what one says in turn, also as text."""
+    found = as_list(cell)
+    return isinstance(found, list) and bool(found) and all(text is None or isinstance(text, str) for text in found)
 
 
 def why_two(both: tuple[str, str]) -> str:
     """Why rows with two answers are not read."""
     said = f"{quoted(both)} seem to be two answers to one prompt."
     return f"{said} Learning the same one in every row might teach the worse."
+
+
+def picked_advice(sample: Sample) -> tuple[str, str] | None:
+    """Why a list of two answers beside the number of the better one is not read, and the command that pairs them; None
+    for other rows.
+
+    Args:
+        sample: values of the first rows, at least one.
+    """
+    first = sample[0]
+    name = next((name for name in first if all(_are_two(values.get(name)) for values in sample)), None)
+    better = next((other for other in first if other != name and not _WINNERS.isdisjoint(words_of(other))), None)
+    if name is None or better is None:
+        return None
+    numbers = {number_of(text) for values in sample if (text := spelled(values.get(better)))}
+    lowest = 1 if numbers == {1, 2} else 0
+    said = "" if isinstance(first[name][0], str) else next((key for key in _SAID if key in first[name][0]), None)
+    asked = _path_of_prompt(first, name)
+    if not numbers or not numbers <= {lowest, lowest + 1} or said is None or asked is None:
+        return None
+    key, less = jq_path(said) if said else "", " - 1" if lowest else ""
+    form = f"({jq_path(better)} | tonumber{less}) as $best | {jq_path(name)} as $all | "
+    form += f"{{prompt: {asked}, chosen: $all[$best]{key}, rejected: $all[1 - $best]{key}}}"
+    return (
+        f"`{name}` seems to hold two answers to one prompt, and `{better}` the number of the better one.",
+        f"Write that one in `chosen` and the other in `rejected`: {jq_command(form)}",
+    )
+
+
+def _are_two(cell: Any) -> bool:
+    """Whether a cell is a list of two texts, or of two objects."""
+    kinds = (str, Mapping)
+    return (
+        isinstance(cell, list) and len(cell) == 2 and any(all(isinstance(one, kind) for one in cell) for kind in kinds)
+    )
+
+
+def _path_of_prompt(first: Mapping[str, Any], answers: str) -> str | None:
+    """Where jq finds what the answers of a row answer; None where that is not clear."""
+    for known in _ASKED:
+        for name, cell in first.items():
+            if name == answers:
+                continue
+            if name.lower() == known and isinstance(cell, str):
+                return jq_path(name)
+            if isinstance(cell, Mapping) and isinstance(cell.get(known), str) and cell[known].strip():
+                return jq_path(name) + jq_path(known)
+    return None
 
 
 def ranked_advice(first: Mapping[str, Any], speaks: Any) -> tuple[str, str] | None:

@@ -29,13 +29,14 @@ def settings(name: str, values: Iterable[str]) -> str:
     return f"--set {shell_quoted(f'{name}=[{listed}]')}"
 
 
-def jq_command(form: str) -> str:
+def jq_command(form: str, *, is_of_all: bool = False) -> str:
     """The command that writes each row of a JSON Lines file in another form, between backticks.
 
     Args:
         form: what jq makes of a row.
+        is_of_all: whether it is made of a list of all rows instead.
     """
-    return f"`jq -c {shell_quoted(form)} IN.jsonl > OUT.jsonl`"
+    return f"`jq -{'cs' if is_of_all else 'c'} {shell_quoted(form)} IN.jsonl > OUT.jsonl`"
 
 
 def mapping(**columns: str) -> str:

@@ -158,3 +158,14 @@ def test_a_bulk_file_of_elasticsearch_is_named_with_the_command_that_leaves_its_
 def test_a_row_whose_only_column_has_the_name_of_an_action_stays_one(write):
     path = write("rows.jsonl", '{"index": {"text": "a"}}\n{"update": {}, "text": "b"}\n')
     assert len(list(read_rows(path))) == 2
+
+
+def test_rows_by_their_ids_have_a_command_though_each_holds_a_list(write):
+    """As MultiWOZ has its dialogues."""
+    value = {f"d{number}": {"goal": {}, "log": [{"text": "Hi."}, {"text": "Hello."}]} for number in range(3)}
+    with pytest.raises(DataError) as caught:
+        list(read_rows(write("a.json", json.dumps(value))))
+    assert run_jq(caught.value.fix, value) == list(value.values())
+    with pytest.raises(DataError) as caught:
+        list(read_rows(write("b.json", json.dumps({"old": ROWS[:1], "new": {"rows": ROWS}}))))
+    assert "jq" not in caught.value.fix

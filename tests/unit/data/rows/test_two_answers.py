@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -84,3 +85,41 @@ def test_a_prompt_that_is_written_out_stays_before_its_ranked_answers() -> None:
     pairs = written([{"prompt": asked, "answers": listed}])
     assert pairs == [{"chosen": asked + GOOD, "rejected": asked + BAD}]
     assert detect_shape([Row(one, "f.jsonl", 1) for one in pairs], {}).name == "preference-dialogues"
+
+
+@pytest.mark.parametrize("dumps", [json.dumps, list], ids=["as text", "as lists"])
+def test_lists_of_turns_are_written_as_conversations(dumps: Any) -> None:
+    """As Chatbot Arena has them."""
+    asked, good, bad = ["Which lamp?", "Why?"], [GOOD, "It is red."], [BAD, None]
+    rows = [
+        {"prompt": dumps(asked), "response_a": dumps(one), "response_b": dumps(other),
+         "winner_model_a": int(one is good), "winner_model_b": int(other is good)}
+        for one, other in ((good, bad), (bad, good), (bad, bad))
+    ]  # fmt: skip
+    made = written(rows)
+    ends = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "It is red."}]
+    assert made[0] == made[1]
+    assert made[0]["chosen"] == [*TALKS[0], *ends]
+    assert made[0]["rejected"] == [*TALKS[1], ends[0], {"role": "assistant", "content": ""}]
+    assert len(made) == 2
+    assert detect_shape([Row(made[0], "f.jsonl", 1)], {}).name == "preference-dialogues"
+
+
+@pytest.mark.parametrize(
+    ("asked", "kept"),
+    [
+        ({"info": {"id": "t3", "post": "Which lamp?"}}, [{"text": GOOD, "note": None}, {"text": BAD, "note": None}]),
+        ({"question": "Which lamp?"}, [GOOD, BAD]),
+    ],
+    ids=["objects", "texts"],
+)
+@pytest.mark.parametrize("lowest", [0, 1])
+def test_the_number_of_the_better_one_chooses_in_a_list(asked: dict[str, Any], kept: list[Any], lowest: int) -> None:
+    rows = [{**asked, "summaries": kept, "choice": lowest}, {**asked, "summaries": kept[::-1], "choice": lowest + 1}]
+    assert written(rows) == [PAIR, PAIR]
+
+
+@pytest.mark.parametrize("choices", [(0, 3), (7, 9), ("good", "bad")])
+def test_other_numbers_choose_none_of_two(choices: tuple[Any, ...]) -> None:
+    rows = [{"question": "Which lamp?", "replies": [GOOD, BAD], "choice": choice} for choice in choices]
+    assert "`jq" not in refused(rows).fix
