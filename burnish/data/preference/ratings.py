@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,13 +17,14 @@ from burnish.data.chat.questions import (
 from burnish.data.labels.missing import spelled
 from burnish.data.labels.numbers import number_of
 from burnish.data.preference.worse import refuse_several
+from burnish.data.rows.elsewhere import jq_path
 from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.patterns import ANSWER, BY_NAME, PROMPT
 from burnish.data.rows.printed import as_list
 from burnish.data.rows.records import RatedRecord
 from burnish.data.rows.row import RowError, pick, quoted, words_of
 from burnish.data.rows.settled import Asked, Choice, Settled
-from burnish.data.rows.typed import mapping, settings
+from burnish.data.rows.typed import jq_command, mapping, settings
 from burnish.errors import DataError
 from burnish.recipe.schema import AUTO
 
@@ -258,9 +259,24 @@ def ask_about_rated_messages(pattern: Pattern, rows: Sequence[Values]) -> None:
             raise DataError(
                 f"`{key}` inside messages seems to rate the answers, which Burnish does not read there",
                 f"Its values are {quoted(sorted(rated), 5)}. Learning all answers alike would teach the bad ones.",
-                "Write `train: false` into the bad answers, which are then not learned. To train on all answers: "
+                "Write `train: false` into the bad answers, which are then not learned. "
+                f"{_without_bad(key, pick(rows[0], pattern.names)[0], rated)}. To train on all answers: "
                 f"`--set data.shape={pattern.name}`",
             )
+
+
+def _without_bad(key: str, column: str, rated: Collection[str]) -> str:
+    """The command that writes ratings inside messages as `train`, with what it takes for bad."""
+    value, numbers = jq_path(key), [number for text in rated if (number := number_of(text)) is not None]
+    if len(numbers) == len(rated):
+        middle = (min(numbers) + max(numbers)) / 2
+        what, is_good = f"those below {middle:g}", f"({value} | tonumber) >= {middle:g}"
+    else:
+        bad = sorted(_BAD.intersection(rated))
+        listed = ", ".join(f'"{word}"' for word in bad)
+        what, is_good = quoted(bad), f"([{value} | tostring | ascii_downcase] - [{listed}]) != []"
+    form = f"({jq_path(column)}[] | select({value} != null)) |= (.train = ({is_good}) | del({value}))"
+    return f"If {what} are bad: {jq_command(form)}"
 
 
 _SCORE_WORDS = ("score", "scores", "rating", "reward", "avgrating", "overallscore", "avgscore")

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from burnish.data.rows.mapping import WRITTEN, tagged_example
+from burnish.data.rows.nested import nested_advice
 from burnish.data.rows.row import Row, quoted
 from burnish.data.rows.single_messages import ROLE_COLUMNS, are_roles, how_to_join
 from burnish.data.rows.typed import mapping
@@ -47,8 +48,8 @@ def refuse_ignored(rows: Sequence[Row], columns: Iterable[str]) -> None:
         raise DataError(
             f"`{column}` seems to annotate the text, but these rows would be read as plain text, without it",
             f"The first value is `{shown}`.",
-            f"To learn it: {tagged_example(sample, column) or _how_to_learn(column, value)}. To learn the text alone: "
-            "`--set data.shape=text`",
+            f"To learn it: {tagged_example(sample, column) or _how_to_learn(column, value, sample[0])}. To learn the "
+            "text alone: `--set data.shape=text`",
         )
 
 
@@ -115,7 +116,9 @@ def _is_filled(value: Any) -> bool:
     return value is not None and value == value and value not in ("", [], {})
 
 
-def _how_to_learn(column: str, value: Any) -> str:
+def _how_to_learn(column: str, value: Any, first: Mapping[str, Any]) -> str:
+    if advised := nested_advice(first):
+        return f"{advised[1][0].lower()}{advised[1][1:]}"
     one = value[0] if isinstance(value, list) and value else None
     if isinstance(one, dict) and "label" in one and _SAID.isdisjoint(one):
         return f"write the label in each entry of `{column}` in a column `label`"

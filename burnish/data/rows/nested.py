@@ -22,7 +22,7 @@ def nested_advice(first: Mapping[str, Any]) -> tuple[str, str] | None:
     Args:
         first: values of the first row.
     """
-    return _logged(first) or _annotated(first) or _asked_and_answered(first)
+    return _logged(first) or _of_passages(first) or _annotated(first) or _asked_and_answered(first)
 
 
 def _logged(first: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -45,6 +45,66 @@ def _logged(first: Mapping[str, Any]) -> tuple[str, str] | None:
     return (
         f"The conversation seems to be in `{_shown(path)}`{where}.",
         f"Write each as one row: {jq_command(f'{{messages: {form}{more}}}')}",
+    )
+
+
+_PASSAGES = (
+    '(reduce (.%s[] | [%s, (.text | if type == "array" then join(" ") else . end)]) as [$at, $said] '
+    '(""; . + (" " * ([$at - length, 0] | max)) + $said))'
+)
+"""For jq: the texts of passages as one text, in which each begins where it says."""
+
+
+_PARTS = ("passages", "paragraphs", "sections", "sentences")
+"""Columns with the parts of a document."""
+
+
+def _of_passages(first: Mapping[str, Any]) -> tuple[str, str] | None:
+    """What to do with entities of which each has a list of places, in a text or its passages, as BigBio and BioC have
+    them."""
+    name = next((name for name, cell in first.items() if name in _PARTS and _begin_somewhere(cell)), None)
+    text = next((key for key in ("text", "sentence", "document") if isinstance(first.get(key), str)), None)
+    if name is not None:
+        begin = ".offsets[0][0]" if "offsets" in first[name][0] else ".offset"
+        joined, said = _PASSAGES % (name, begin), f"`{name}`"
+        if any(isinstance(passage.get("annotations"), list) for passage in first[name]):
+            spans = (
+                f".{name}[].annotations[] | .infons.type as $type | .locations[] | [.offset, .offset + .length, $type]"
+            )
+            return _in_passages(f"{name}[].annotations", said, joined, spans)
+    elif text is not None:
+        joined, said = f".{text}", f"`{text}`"
+    else:
+        return None
+    for key, cell in first.items():
+        if key != name and isinstance(cell, list) and cell and all(map(_has_places, cell)):
+            label = label_key(cell[0])
+            if label is not None:
+                return _in_passages(
+                    key, said, joined, f".{key}[] | .{label} as $type | .offsets[] | [.[0], .[1], $type]"
+                )
+    return None
+
+
+def _in_passages(entities: str, said: str, text: str, spans: str) -> tuple[str, str]:
+    return (
+        f"`{entities}` seems to have entities, each with a list of its places in {said}.",
+        f"Write them as `text` and `entities`: {jq_command(f'{{text: {text}, entities: [{spans}]}}')}",
+    )
+
+
+def _begin_somewhere(cell: Any) -> bool:
+    """Whether a cell is a list of passages that say where in a document they begin."""
+    is_list = isinstance(cell, list) and bool(cell) and all(isinstance(one, Mapping) and "text" in one for one in cell)
+    return is_list and all(isinstance(one.get("offset"), int) or _has_places(one) for one in cell)
+
+
+def _has_places(one: Any) -> bool:
+    places = one.get("offsets") if isinstance(one, Mapping) else None
+    return (
+        isinstance(places, list)
+        and bool(places)
+        and all(isinstance(place, list) and len(place) == 2 for place in places)
     )
 
 

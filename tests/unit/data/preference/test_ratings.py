@@ -14,6 +14,7 @@ from burnish.data.rows.shapes import Shape, detect_shape
 from burnish.errors import DataError
 from burnish.recipe.schema import AnnotationSection
 from tests.snapshots import check_message, check_text
+from tests.typed_commands import run_jq
 
 
 def shape_of(values: Sequence[dict[str, Any]], wanted: str = "auto", **annotation: Any) -> Shape:
@@ -206,3 +207,20 @@ def is_made(shape: Shape, values: dict[str, Any]) -> bool:
 
 def test_weights_between_are_named_as_unused() -> None:
     assert shape_of(rated([0.5, 1.0, 2.0] * 6, "weight")).ignored == ("weight",)
+
+
+@pytest.mark.parametrize(
+    ("key", "good", "bad"), [("rating", 5, 2), ("score", "0.9", "0.1"), ("feedback", "good", "bad"), ("vote", 1, -1)]
+)
+def test_the_command_for_rated_messages_leaves_the_bad_answers_out(key: str, good: Any, bad: Any) -> None:
+    """The question and answers without a rating stay what they are."""
+    asked = {"role": "user", "content": "Which?"}
+    answers = [{"role": "assistant", "content": text, key: mark} for text, mark in (("a", good), ("b", bad))]
+    values = {"messages": [asked, answers[0], asked, answers[1], asked, {"role": "assistant", "content": "c"}]}
+    with pytest.raises(DataError) as caught:
+        shape_of([values] * 3)
+    (made,) = run_jq(caught.value.fix, values)
+    record = shape_of([made]).to_record(Row(made, "a.jsonl", 1))
+    assert isinstance(record, ChatRecord)
+    learned = {turn["content"]: turn.get("weight", 1) for turn in record.messages if turn["role"] == "assistant"}
+    assert learned == {"a": 1, "b": 0, "c": 1}

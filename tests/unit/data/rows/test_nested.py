@@ -39,6 +39,21 @@ NESTED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "Ground Truth": (
         {"source": TEXT, "ner": {"annotations": {"entities": [{"endOffset": 4, "startOffset": 0, "label": "PER"}]}}},
         ENTITIES, "entities"),
+    "BigBio": (
+        {"id": "0", "passages": [{"type": "title", "text": ["Anna"], "offsets": [[0, 4]]},
+                                 {"type": "abstract", "text": ["lives in Rome."], "offsets": [[5, 19]]}],
+         "entities": [{"id": "1", "type": "PER", "text": ["Anna"], "offsets": [[0, 4]], "normalized": []}],
+         "events": []},
+        ENTITIES, "entities"),
+    "BigBio's text": (
+        {"id": "0", "text": TEXT, "entities": [{"type": "PER", "text": ["Anna"], "offsets": [[0, 4]]}]},
+        ENTITIES, "entities"),
+    "BioC": (
+        {"id": "0", "passages": [
+            {"offset": 0, "text": "Anna", "annotations": [
+                {"id": "1", "infons": {"type": "PER"}, "text": "Anna", "locations": [{"offset": 0, "length": 4}]}]},
+            {"offset": 5, "text": "lives in Rome.", "annotations": []}]},
+        ENTITIES, "entities"),
 }  # fmt: skip
 
 
