@@ -213,6 +213,25 @@ def unsplit_separator(cells: Sequence[str]) -> str:
     return ""
 
 
+def unsplit_space(column: str, cells: Sequence[str]) -> str:
+    """`space` if a column is named like one of several labels and most words of its cells are in different cells, but
+    too few are alone to show that each is a label; else empty.
+
+    Args:
+        column: its name in the file.
+        cells: all that have a label.
+    """
+    cells_of: dict[str, set[str]] = defaultdict(set)
+    for cell in cells:
+        for part in cell.split():
+            cells_of[part].add(" ".join(sorted(cell.split())))
+    mentions = Counter(part for cell in cells for part in cell.split())
+    shared = sum(count for part, count in mentions.items() if len(cells_of[part]) > 1)
+    is_plural = column.lower().endswith("s") and not column.lower().endswith("ss")
+    has_spaces = any(len(cell.split()) > 1 for cell in cells)
+    return "space" if is_plural and has_spaces and 2 * shared > mentions.total() else ""
+
+
 def _separates(name: str, cells: Sequence[str]) -> bool:
     """Whether the parts of the cells are labels of their own, because they recur alone or in other combinations.
 

@@ -20,6 +20,7 @@ from burnish.data.labels.cells import (
     flags_of,
     split_cell,
     unsplit_separator,
+    unsplit_space,
 )
 from burnish.data.labels.missing import (
     AcceptedReading,
@@ -33,6 +34,7 @@ from burnish.data.labels.missing import (
 from burnish.data.labels.numbers import are_amounts, could_be_amounts, mixed_notations, number_of
 from burnish.data.labels.rows import are_labels
 from burnish.data.labels.spellings import SpellingReading, describe_spellings, describe_unused, find_spellings
+from burnish.data.labels.targets import ask_about_targets
 from burnish.data.labels.texts import MANY_VALUES, SHOWN, annotation_values
 from burnish.data.rows.elsewhere import jq_path
 from burnish.data.rows.ignored import seems_to_annotate
@@ -79,6 +81,7 @@ def settle_labels(pattern: Pattern, rows: Sequence[Values], asked: Asked) -> Set
         return Settled(plain, notes=(f"`{name}` is empty in every row, so the rows are read as plain text.",))
     if asked.is_free:
         _ask_about_choices(pattern, name, rows)
+        ask_about_targets(pattern, name, rows)
     _ask_about_objects(name, cells)
     _ask_about_votes(name, cells)
     _refuse_flags_without_names(name, cells)
@@ -320,7 +323,7 @@ def _separator(
         )
         return found, [note], (("annotation.separator", found, f"parts of `{name}` recur"),)
     notes = []
-    if other := unsplit_separator(texts):
+    if other := unsplit_separator(texts) or unsplit_space(asked.columns.get(name, name), texts):
         notes.append(
             f"{_shown(other).capitalize()} in `{name}` is taken as a part of the label. If it separates labels: "
             f"`--set annotation.separator={other}`."

@@ -38,7 +38,10 @@ _ORIGIN = {
 }  # fmt: skip
 """Words in the name of a column that says where a row is from."""
 _STARTS = {"answer_start", "start"}
-_LABELS = {"label", "labels", "score", "class", "target", "similarity", "category", "gold_label", "is_duplicate"}
+_LABELS = {
+    "label", "labels", "score", "class", "target", "similarity", "category", "gold_label", "is_duplicate", "polarity",
+    "stance", "sentiment",
+}  # fmt: skip
 WRITTEN = (
     *RIGHT,
     "response", "completion", "answer", "output", "solution", "canonical_solution", "code", "corrected", "rewrite",

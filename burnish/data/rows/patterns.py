@@ -96,14 +96,17 @@ TURNS, PROMPT = ("messages", "conversations", "contents"), ("prompt", "question"
 DIALOGUES = (*TURNS, "dialog", "dialogue", "dialogs", "dialogues", "conversation", "utterances", "turns", "chat")
 """Columns that may hold what is said in turn, as a list of texts."""
 ANSWER = ("completion", "response", "output", "answer")
-TEXT = ("text", "sentence", "review", "comment", "content", "tweet", "utterance", "headline")
+TEXT = (
+    "text", "sentence", "review", "comment", "content", "tweet", "utterance", "headline", "reviewtext", "review_text",
+    "review_body",
+)  # fmt: skip
 LABEL = (
-    "label", "labels", "gold_label", "category", "class", "sentiment", "intent", "topic", "emotion", "target",
+    "label", "labels", "gold_label", "category", "class", "sentiment", "intent", "topic", "emotion", "stance", "target",
     "accept",
 )  # fmt: skip
 SCORE = (
     "score", "similarity", "similarity_score", "relatedness", "relatedness_score", "stars", "star_rating", "rating",
-    "grade", "points",
+    "grade", "points", "overall",
 )  # fmt: skip
 RATING = (
     "label", "rating", "score", "stars", "reward", "feedback", "thumbs", "vote", "is_good", "is_correct", "correct",

@@ -146,7 +146,7 @@ OTHER_NAMES = (
     "highlights", "translation", "spans", "ents", "annotations", "annotation",
     "similarity", "similarity_score", "relatedness", "relatedness_score", "stars",
     "star_rating", "rating", "is_good", "is_correct", "functions", "reasoning", "thinking", "thought", "thoughts",
-    "problem", "solution", "system_prompt",
+    "problem", "solution", "system_prompt", "stance", "overall", "reviewtext", "review_text", "review_body",
     "thinking_content", "chain_of_thought", "cot", "complex_cot", "thinking_trajectory", "reasoning_text",
 )  # fmt: skip
 """Further column names that shapes read in upper and lower case; words that are also labels, such as `correct`, are not
