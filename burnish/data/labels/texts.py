@@ -23,7 +23,7 @@ from burnish.data.rows.row import pick, quoted
 from burnish.data.rows.settled import Asked, Settled
 from burnish.data.rows.typed import mapping
 from burnish.data.rows.written_talks import speakers_in, written_talk
-from burnish.data.tags.inline import settle_marked
+from burnish.data.tags.inline import marked_texts
 from burnish.errors import DataError
 from burnish.recipe.schema import AUTO
 
@@ -64,8 +64,7 @@ def settle_text(pattern: Pattern, rows: Sequence[Values], asked: Asked) -> Settl
         refuse_unwritten(rows, next(iter(used - {"ends"}), "text"), others)
     if asked.is_free and len(rows) >= _FEWEST_ROWS:
         _ask_about_annotations([name for name in others if name.lower() not in _METADATA], rows)
-    marked = settle_marked(pattern, rows, asked)
-    return marked or Settled(pattern, notes=_written_out(rows))
+    return marked_texts(rows, asked) or Settled(pattern, notes=_written_out(rows))
 
 
 def _written_out(rows: Sequence[Values]) -> tuple[str, ...]:

@@ -64,7 +64,7 @@ class Pattern:
 
     def has_columns(self, columns: tuple[str, ...]) -> bool:
         """Whether a row with these columns may have this shape."""
-        if self.name == "text" and "text" not in columns:
+        if self.name in ("text", "marked-text") and "text" not in columns:
             return columns == ("content",)
         return all(any(name in columns for name in field) for field in self.required)
 

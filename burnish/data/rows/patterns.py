@@ -132,6 +132,7 @@ _SETTLE_LABELS, _SETTLE_TEXT = "burnish.data.labels.settling:settle_labels", "bu
 _SETTLE_RATING, _SETTLE_PAIR = (f"burnish.data.preference.ratings:settle_{name}" for name in ("rating", "pair"))
 _CHAT = "burnish.data.preference.conversations:settle_conversation"
 _TAGGED, _PLAIN = "burnish.data.tags.words:tagged_record", "burnish.data.tokens.text:text_record"
+_MARKED, _SETTLE_MARKED = "burnish.data.tags.inline", "burnish.data.tags.inline:settle_marked"
 _ENTITY_ROWS, _PAIR_NOTES = "burnish.data.tags.entities", "burnish.data.rows.pairs:pair_notes"
 _SPAN_TOO, _SPAN_NOTES = (("id",), ("is_impossible",)), "burnish.data.spans.rows:span_notes"
 _SPAN, _PICTURES = "burnish.data.spans.rows:span_record", "burnish.data.images.rows:picture_record"
@@ -327,6 +328,8 @@ PATTERNS = (
     Pattern("labelled-text", LabelledRecord, _LABELLED, (TEXT, (*LABEL, *SCORE)), settle=_SETTLE_LABELS),
     Pattern("scored-text", ScoredRecord, _SCORED, (TEXT, (*LABEL, *SCORE)), settle=_SETTLE_LABELS),
     Pattern("text", TextRecord, _PLAIN, (("text", "content"),), (("ends",),), settle=_SETTLE_TEXT),
+    # `text` comes first, and says where entities are marked within the texts
+    Pattern("marked-text", TaggedRecord, f"{_MARKED}:marked_record", (("text", "content"),), settle=_SETTLE_MARKED),
 )
 BY_NAME = {pattern.name: pattern for pattern in PATTERNS}
 CONVERSATIONS = ("messages", "sharegpt")

@@ -48,7 +48,9 @@ def patterns_of(rows: Iterable[Mapping[str, Any]], patterns: Sequence[Pattern]) 
 def describe_patterns(found: Iterable[str] = ()) -> str:
     """Lists the shapes, and the required columns of those that use any of the columns found."""
     found = set(found)
-    like = [one for one in PATTERNS if found & set(one.names) and one.record is not ScoredRecord]  # as `labelled-`
+    # those with the columns of another, as `scored-` has those of `labelled-`, are named once
+    plain = [one for one in PATTERNS if one.record is not ScoredRecord and one.name != "marked-text"]
+    like = [one for one in plain if found & set(one.names)]
     near = [f"{pattern.name} ({pattern.needs})" for pattern in like]
     names = f"The shapes are {', '.join(BY_NAME)}"
     return f"{names}; similar ones are {'; '.join(near)}." if near else f"{names}."

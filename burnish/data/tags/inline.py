@@ -19,6 +19,7 @@ from burnish.data.rows.patterns import BY_NAME
 from burnish.data.rows.records import TaggedRecord
 from burnish.data.rows.row import RowError, pick, quoted
 from burnish.data.rows.settled import Asked, Settled
+from burnish.data.tags.entities import entities_record
 from burnish.recipe.schema import AUTO
 
 _TYPE = r"(?P<label>[A-Za-z][A-Za-z0-9]*(?:[_-][A-Za-z0-9]+)*)"
@@ -61,7 +62,7 @@ _PLAIN_TYPES, _NO_TYPES = frozenset(_PLAIN_NAMES.split()), frozenset(_OTHER_NAME
 _STRICT = {"heads": 0.8}
 _SHARE = 0.5
 """Share of texts with a mark, at least: many sentences have no entity."""
-_FEWEST_MARKED, _MARKS_PER_TYPE, _MOST_TYPES = 3, 2, 40
+_FEWEST_MARKED, _MARKS_PER_TYPE, _MOST_TYPES = 2, 2, 40
 _MOST_WORDS, _NEARLY_ALL = 12, 0.95
 """Words that an entity has, and the share of entities that have no more."""
 _SAMPLE = 1_000
@@ -99,7 +100,7 @@ class InlineReading:
         left = next((part for part in self._parts() if part in plain), "")
         if left:
             raise RowError(f"`{left}` in `{name}` is a mark within another, or without its other half")
-        return {"text": plain, "entities": entities}
+        return {name: plain, "entities": entities}
 
     def _parts(self) -> Iterator[str]:
         """What is in a text only as a part of a mark."""
@@ -114,19 +115,40 @@ class InlineReading:
         yield from ("<START:", "<END>") if self.form == "starts" else ()
 
 
-def settle_marked(pattern: Pattern, rows: Sequence[Mapping[str, Any]], asked: Asked) -> Settled | None:
-    """The settled meaning of texts in which entities are marked; None for other texts.
+def marked_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> TaggedRecord:
+    """A record of words and tags, as `entities_record` makes it; a text that no reading has taken apart has no entity.
+
+    Raises:
+        RowError: there is no text, or an entity cuts a word.
+    """
+    name, text = pick(values, pattern.required[0])
+    if not isinstance(text, str):
+        raise RowError(f"`{name}` is missing")
+    return entities_record(pattern, {"text": text, "entities": values.get("entities", [])}, place)
+
+
+def marked_texts(rows: Sequence[Mapping[str, Any]], asked: Asked) -> Settled | None:
+    """The settled meaning of texts alone in which entities are marked; None for other texts.
 
     Args:
-        pattern: of rows with a text alone.
         rows: values by column.
         asked: what the user has set about their meaning.
     """
     may_be = asked.shape == AUTO and (not asked.records or TaggedRecord in asked.records)
     if not may_be or not set(asked.columns) <= {"text"}:
         return None
+    pattern = BY_NAME["marked-text"]
+    return _settle(pattern, rows, is_sure=bool(asked.records))
+
+
+def settle_marked(pattern: Pattern, rows: Sequence[Mapping[str, Any]], asked: Asked) -> Settled:
+    """The settled meaning of texts that are known to have entities marked within them, in all or in a few."""
+    return _settle(pattern, rows, is_sure=True) or Settled(pattern)
+
+
+def _settle(pattern: Pattern, rows: Sequence[Mapping[str, Any]], *, is_sure: bool) -> Settled | None:
     texts = [text for values in rows if isinstance(text := pick(values, pattern.required[0])[1], str)]
-    found = marked_form(texts, is_sure=bool(asked.records))
+    found = marked_form(texts, is_sure=is_sure)
     if found is None:
         return None
     labels = frozenset(mark["label"] for text in texts for mark in _marks(found, text) if _is_type(mark))
@@ -136,24 +158,26 @@ def settle_marked(pattern: Pattern, rows: Sequence[Mapping[str, Any]], asked: As
         f"{quoted(sorted(labels), 8)}, and the marks are left out. To learn the texts as they are: "
         "`--set data.shape=text`."
     )
-    return Settled(BY_NAME["entities"], (InlineReading(found, labels),), notes=(note,))
+    return Settled(pattern, (InlineReading(found, labels),), notes=(note,))
 
 
 def marked_form(texts: Sequence[str], *, is_sure: bool = False) -> str | None:
     """The form in which entities are marked within most of some texts, a key of `FORMS`; None if they are not.
 
     Args:
-        texts: of which the first thousand are examined.
+        texts: of which the first thousand are examined, unless it is sure.
         is_sure: whether they are known to have entities, so that one mark is enough.
     """
     sample = texts[:_SAMPLE]
-    return next((form for form in FORMS if _are_marked(form, sample, is_sure)), None)
+    if is_sure:
+        counts = {form: sum(_is_type(mark) for text in texts for mark in _marks(form, text)) for form in FORMS}
+        most = max(counts, key=lambda form: counts[form])
+        return most if counts[most] else None
+    return next((form for form in FORMS if _are_marked(form, sample)), None)
 
 
-def _are_marked(form: str, texts: Sequence[str], is_sure: bool) -> bool:
+def _are_marked(form: str, texts: Sequence[str]) -> bool:
     marks = [found for text in texts if (found := [mark for mark in _marks(form, text) if _is_type(mark)])]
-    if is_sure or not marks:
-        return bool(marks)
     if len(marks) < max(_FEWEST_MARKED, _STRICT.get(form, _SHARE) * len(texts)):
         return False
     every = [mark for found in marks for mark in found]
