@@ -49,7 +49,7 @@ def talk_advice(sample: Sequence[Mapping[str, Any]]) -> tuple[str, str] | None:
     first = sample[0]
     name = next((name for name, cell in first.items() if _is_dialogue(name, cell)), None)
     if name is None:
-        return _tree_advice(first)
+        return _speakers_advice(first) or _tree_advice(first)
     cell = first[name]
     if isinstance(cell, str):
         texts = [text for values in sample if isinstance(text := values.get(name), str)]
@@ -142,6 +142,41 @@ def _tree_advice(first: Mapping[str, Any]) -> tuple[str, str] | None:
                 f"Write the best answer to each as a conversation: {jq_command(_TREE % (path or '.', jq_path(said)))}",
             )
     return None
+
+
+def _speakers_advice(first: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Why turns whose words are under an unknown key, or that are lists of speakers and of words, are not read, and
+    what to do; None for other rows."""
+    for name, cell in first.items():
+        turns, path = cell, f"{jq_path(name)}[]"
+        if isinstance(cell, Mapping):
+            lists = {key: values for key, values in cell.items() if key in (*_WHO, *_SAID) and isinstance(values, list)}
+            if len(lists) != 2 or len({len(values) for values in lists.values()}) != 1:
+                continue
+            turns = [dict(zip(lists, both, strict=True)) for both in zip(*lists.values(), strict=True)]
+            parts, made = (
+                ", ".join(map(jq_path, lists)),
+                ", ".join(f"{json.dumps(key)}: .[{place}]" for place, key in enumerate(lists)),
+            )
+            path = f"{jq_path(name)} | [{parts}] | transpose[] | {{{made}}}"
+        if not isinstance(turns, list) or len(turns) < 2 or not all(isinstance(one, Mapping) for one in turns):
+            continue
+        who = next((key for key in _WHO if all(isinstance(one.get(key), (str, int)) for one in turns)), None)
+        said = next((key for key in _SAID if all(isinstance(one.get(key), str) for one in turns)), None)
+        if who is None or said is None or (turns is cell and said in CONTENTS):
+            continue
+        if len({one[who] for one in turns}) == 2:
+            user = json.dumps(str(turns[0][who]), ensure_ascii=False)
+            role = f'(if ({jq_path(who)} | tostring) == {user} then "user" else "assistant" end)'
+            form = f"{{messages: [{path} | {{role: {role}, content: {jq_path(said)}}}]}}"
+            return (
+                f"`{name}` seems to hold what two say, each in `{said}`, and `{who}` says who it is.",
+                f"If {user} is the user, write messages: {jq_command(form)}",
+            )
+    return None
+
+
+_WHO = ("speaker", "role", "from", "author", "sender", "speaker_id", "speaker_name", "agent")
 
 
 def _is_dialogue(name: str, cell: Any) -> bool:

@@ -98,6 +98,23 @@ def test_turns_without_speakers_are_said_in_turn(name: str) -> None:
     assert run_jq(fix, rows[0]) == [{"messages": TALK}]
 
 
+SPEAKERS: dict[str, dict[str, Any]] = {
+    "objects": {"turns": [{"speaker": who, "utterance": turn["content"], "frames": []}
+                          for who, turn in zip(("USER", "SYSTEM") * 2, TALK, strict=True)]},
+    "lists": {"turns": {"speaker": [0, 1, 0, 1], "utterance": [turn["content"] for turn in TALK]}},
+    "names": {"session": [{"speaker_id": who, "utterance": turn["content"]}
+                          for who, turn in zip(("Anna", "Ben") * 2, TALK, strict=True)]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("values", SPEAKERS.values(), ids=SPEAKERS)
+def test_the_first_of_two_speakers_is_the_user(values: dict[str, Any]) -> None:
+    rows = [{"services": ["lamp"], **values}] * 3
+    fix = fix_of(rows)
+    assert fix.startswith("If ")
+    assert run_jq(fix, rows[0]) == [{"messages": TALK}]
+
+
 def branch(key: str, turn: dict[str, str], *replies: Any, rank: int | None = None) -> dict[str, Any]:
     return {"message_id": key, "text": turn["content"], "role": turn["role"], "rank": rank, "replies": list(replies)}
 
