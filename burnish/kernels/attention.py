@@ -23,7 +23,8 @@ CPU with AVX-512, measured by `bench/attention.py`."""
 REGISTER = 32
 """Numbers of 16 bits in the widest register of a CPU."""
 COLUMNS_PER_REST = 8
-"""torch's softmax is the faster one up to one number that fills no register among so many (`bench/attention.py`)."""
+"""Columns per number left over by whole registers, from which on torch's softmax is the faster one
+(`bench/attention.py`)."""
 
 
 def attention_reference(

@@ -12,7 +12,7 @@ from burnish.kernels.attention import REGISTER
 
 T = TypeVar("T")
 _ALIGNED_FROM = 64
-"""Longest sequences whose scores need not fill whole registers: padding would cost more than it gains."""
+"""Longest sequence that is not padded to whole registers: there, padding would cost more than it gains."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -268,8 +268,8 @@ def shard(simulation: Simulation, config: Any, shards: Shards, reshards: bool = 
     whole = Gathered(block * (AT_ONCE if reshards else blocks), trained)
     phases = {}
     for name, peak in simulation.phases.items():
-        # before that, the blocks have been freed again; the gradient of the last one is just being reduced
-        held = Gathered(0, trained) if name.startswith(INPUTS) else whole
+        # by then all blocks have been freed, and the gradient of the last one is being reduced
+        held = Gathered(0, trained) if name == INPUTS else whole
         parts = sharded_memory(peak.parts, outside, held, shards)
         phases[name] = Peak(sum(parts.values()), parts)
     # the base model is loaded as a whole before it is sharded, and again at the end, to be compared with

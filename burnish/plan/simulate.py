@@ -21,7 +21,7 @@ from burnish.plan.roofline import Operation, Work, bytes_inside
 
 BEGIN, HEAD, MOVE = "begin", "head", "move"
 INPUTS = "inputs"
-"""What comes after the backward pass of a list of blocks: that of the embeddings."""
+"""What comes after the backward pass of the first list of blocks, which is the last one: that of the embeddings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,7 @@ class _EnoughSeen(Exception):
 
 @contextmanager
 def _marked(network: Any, marks: _Marks) -> Iterator[None]:
-    """Starts a phase at each block, forward and backward: `forward LIST I`, `backward LIST I`, and `inputs LIST`.
+    """Starts a phase at each block, forward and backward: `forward LIST I`, `backward LIST I`, and `inputs`.
 
     With activation checkpointing the backward pass recomputes each block; that belongs to the backward phase.
     """
@@ -196,13 +196,13 @@ class _Marks:
         """A hook for when a block is called."""
 
         def mark_inputs(gradient: torch.Tensor) -> None:
-            self._storage.begin_phase(f"{INPUTS} {number}")
+            self._storage.begin_phase(INPUTS)
 
         def mark(module: Any, given: Any) -> None:
             if self._is_backward:
                 return
             self._storage.begin_phase(f"forward {number} {index}")
-            if index == 0 and given and isinstance(given[0], torch.Tensor) and given[0].requires_grad:
+            if number == index == 0 and given and isinstance(given[0], torch.Tensor) and given[0].requires_grad:
                 given[0].register_hook(mark_inputs)
 
         return mark

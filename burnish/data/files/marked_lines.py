@@ -1,5 +1,4 @@
-"""Text files whose lines are rows: fastText's `__label__NAME text`, words joined with their tags,
-or sentences with marked entities."""
+"""Text files whose lines are rows: `__label__NAME text`, words joined with tags, or texts with marked entities."""
 
 from __future__ import annotations
 

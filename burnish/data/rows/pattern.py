@@ -64,7 +64,7 @@ class Pattern:
 
     def has_columns(self, columns: tuple[str, ...]) -> bool:
         """Whether a row with these columns may have this shape."""
-        if self.name in ("text", "marked-text") and "text" not in columns:
+        if self.required == _TEXT_ALONE and "text" not in columns:
             return columns == ("content",)
         return all(any(name in columns for name in field) for field in self.required)
 
@@ -85,6 +85,8 @@ class Pattern:
 
 
 _NAMED = 6
+_TEXT_ALONE = (("text", "content"),)
+"""What rows of text alone require: other columns may be beside `text`, and none beside `content`."""
 """Names of a column that an error lists."""
 
 

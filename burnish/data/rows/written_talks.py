@@ -19,6 +19,10 @@ _OF_ALPACA = {"instruction": "user", "response": "assistant"}
 """Headings of Alpaca's template, as what follows them."""
 _TURNS = ("data", "conversation", "conversations", "dialog", "dialogue", "turns", "utterances", "chat", "log")
 _SAID = (*CONTENTS, "utterance", "sentence", "response")
+_WHO = ("speaker", "role", "from", "author", "sender", "speaker_id", "speaker_name", "agent")
+"""Keys whose values say who speaks."""
+_SPEAKERS = ("role", "from", "speaker", "sender", "author", "user", "bot", "human", "assistant")
+"""Keys of turns whose speakers are known without their order."""
 _NAME = "[A-Z][A-Za-z]+(?: [A-Z]+)?"
 _HEADS = {r"### ?%s ?:": _NAME, r"(?:\A|\n)\s*%s ?:": _NAME, r"<\|%s\|>": "[a-z]+"}
 """Forms of what is written before what one says, and of the name of the speaker in it."""
@@ -148,18 +152,8 @@ def _speakers_advice(first: Mapping[str, Any]) -> tuple[str, str] | None:
     """Why turns whose words are under an unknown key, or that are lists of speakers and of words, are not read, and
     what to do; None for other rows."""
     for name, cell in first.items():
-        turns, path = cell, f"{jq_path(name)}[]"
-        if isinstance(cell, Mapping):
-            lists = {key: values for key, values in cell.items() if key in (*_WHO, *_SAID) and isinstance(values, list)}
-            if len(lists) != 2 or len({len(values) for values in lists.values()}) != 1:
-                continue
-            turns = [dict(zip(lists, both, strict=True)) for both in zip(*lists.values(), strict=True)]
-            parts, made = (
-                ", ".join(map(jq_path, lists)),
-                ", ".join(f"{json.dumps(key)}: .[{place}]" for place, key in enumerate(lists)),
-            )
-            path = f"{jq_path(name)} | [{parts}] | transpose[] | {{{made}}}"
-        if not isinstance(turns, list) or len(turns) < 2 or not all(isinstance(one, Mapping) for one in turns):
+        turns, path = _turns_in(name, cell)
+        if len(turns) < 2 or not all(isinstance(one, Mapping) for one in turns):
             continue
         who = next((key for key in _WHO if all(isinstance(one.get(key), (str, int)) for one in turns)), None)
         said = next((key for key in _SAID if all(isinstance(one.get(key), str) for one in turns)), None)
@@ -176,7 +170,20 @@ def _speakers_advice(first: Mapping[str, Any]) -> tuple[str, str] | None:
     return None
 
 
-_WHO = ("speaker", "role", "from", "author", "sender", "speaker_id", "speaker_name", "agent")
+def _turns_in(name: str, cell: Any) -> tuple[list[Any], str]:
+    """The turns of a cell that is a list of them, or has a list of speakers and one of their words, and how jq lists
+    them; no turns for other cells."""
+    if isinstance(cell, list):
+        return cell, f"{jq_path(name)}[]"
+    if not isinstance(cell, Mapping):
+        return [], ""
+    lists = {key: values for key, values in cell.items() if key in (*_WHO, *_SAID) and isinstance(values, list)}
+    if len(lists) != 2 or len({len(values) for values in lists.values()}) != 1:
+        return [], ""
+    turns = [dict(zip(lists, both, strict=True)) for both in zip(*lists.values(), strict=True)]
+    parts = ", ".join(map(jq_path, lists))
+    made = ", ".join(f"{json.dumps(key)}: .[{place}]" for place, key in enumerate(lists))
+    return turns, f"{jq_path(name)} | [{parts}] | transpose[] | {{{made}}}"
 
 
 def _is_dialogue(name: str, cell: Any) -> bool:
@@ -190,7 +197,3 @@ def _is_dialogue(name: str, cell: Any) -> bool:
             key in one for one in cell for key in _SPEAKERS
         )
     return all(isinstance(text, str) for text in cell)
-
-
-_SPEAKERS = ("role", "from", "speaker", "sender", "author", "user", "bot", "human", "assistant")
-"""Keys that say who speaks."""

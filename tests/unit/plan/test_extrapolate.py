@@ -10,7 +10,7 @@ import pytest
 from burnish.plan.fit import shard
 from burnish.plan.roofline import Work
 from burnish.plan.sharding import AT_ONCE, GATHERED, Shards
-from burnish.plan.simulate import Enough, Simulation, simulate_deep
+from burnish.plan.simulate import INPUTS, Enough, Simulation, simulate_deep
 from tests.tiny_steps import TinyStep, tiny_config
 
 CASES = (
@@ -114,6 +114,6 @@ def test_no_block_is_gathered_any_more_when_the_gradients_of_the_embeddings_are_
     seen = step.simulated(config)
     block = (seen.weights - seen.outside) // 2
     phases = shard(seen, config, Shards(2)).phases
-    before, after = (phases[name].parts[GATHERED] for name in ("backward 0 0", "inputs 0"))
+    before, after = (phases[name].parts[GATHERED] for name in ("backward 0 0", INPUTS))
     assert before - after == AT_ONCE * block
-    assert seen.phases["inputs 0"].parts["gradients"] > 0
+    assert seen.phases[INPUTS].parts["gradients"] > 0

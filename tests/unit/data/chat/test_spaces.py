@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import burnish
 from burnish.data.chat.format import ChatFormat
 from burnish.data.chat.probe import message_keys
-from burnish.runs.events import Event, Note
-from tests.tiny_models import make_network, make_tokenizer, save_model
+from tests.notes_said import notes_of_check_and_train
+from tests.tiny_models import make_tokenizer
 
 CODE = "    return x\n"
 CHATML = (
@@ -69,15 +67,8 @@ def test_check_and_train_name_it_once(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     tokenizer = make_tokenizer()
     tokenizer.chat_template = TRIMS
-    save_model(tmp_path / "model", make_network("llama"), tokenizer)
     rows = [{"prompt": f"q {number}", "completion": f"{CODE}{number}"} for number in range(20)]
-    Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    events: list[Event] = []
-    burnish.check_data("rows.jsonl", model="model", listeners=[events.append])
-    number = len(events)
-    sets = {"evaluate.answers": 0, "evaluate.general": "none"}
-    burnish.train("rows.jsonl", model="model", device="cpu", max_steps=1, set=sets, listeners=[events.append])
-    for part in (events[:number], events[number:]):
-        found = [event.text for event in part if isinstance(event, Note) and "white space" in event.text]
+    for notes_said in notes_of_check_and_train(rows, tokenizer):
+        found = [text for text in notes_said if "white space" in text]
         assert len(found) == 1
         assert "at the beginning of 20 answers," in found[0]
