@@ -238,6 +238,7 @@ class Planned(Output):
     memory_sources: dict[str, str]
     peak: int
     room: int
+    offloaded: int
     rule_of_thumb: int
     trained_parameters: int
     trained_in_blocks: int

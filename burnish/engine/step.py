@@ -175,7 +175,7 @@ class Trainer:
         parameters = [weight for weight in self._weights() if weight.grad is not None]
         # without clipping (0), an infinite limit still gives the norm
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.clip or math.inf)
-        return total, whole(norm)
+        return total, whole(norm).to(total.device)  # of offloaded gradients it is in CPU memory
 
     def _weights(self) -> list[torch.nn.Parameter]:
         return [weight for group in self.optimizer.param_groups for weight in group["params"]]

@@ -19,7 +19,7 @@ from burnish.metrics.intervals import Estimate, difference
 from burnish.metrics.measure import Measure
 from burnish.metrics.measure import value as value_of
 from burnish.models.device import RAISED, RowTooLarge, arithmetic, free_memory, ran_out
-from burnish.models.sharded import compute, is_sharded
+from burnish.models.sharded import compute, device_of, is_sharded
 from burnish.tasks.evaluated import EvaluatedExamples
 from burnish.tasks.task import Task
 
@@ -129,7 +129,7 @@ def _evaluate(
 ) -> EvaluatedExamples:
     """The results of this process's batches; those of other examples are empty."""
     network.eval()
-    device = next(network.parameters()).device
+    device = device_of(network)
     number = len(held_out.examples)
     sums, counts = numpy.zeros(number), numpy.zeros(number, dtype=numpy.int64)
     outputs: list[Any] = [None] * number

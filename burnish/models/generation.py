@@ -13,7 +13,7 @@ from transformers.generation.streamers import BaseStreamer
 
 from burnish.errors import InputError, ModelError
 from burnish.models.config import context_limit, pair_limits
-from burnish.models.sharded import is_sharded
+from burnish.models.sharded import device_of, is_sharded
 
 _NEUTRAL: dict[str, Any] = {
     "num_beams": 1,
@@ -209,7 +209,7 @@ def generate_batch(
                 answers[index] = answer
         return answers
     kept, max_new_tokens = _fitted(network, prompts, max_new_tokens, has_inputs=inputs is not None)
-    device = next(network.parameters()).device
+    device = device_of(network)
     ids, mask = _padded_left(kept, tokenizer.pad_token_id)
     with _whole_head_inputs(network):
         output = network.generate(

@@ -42,27 +42,31 @@ class _Whole(nn.Module):
 class _Holder:
     """Keeps the outer module of a network without becoming one of the network's own modules."""
 
-    def __init__(self, outer: _Whole) -> None:
+    def __init__(self, outer: _Whole, device: torch.device) -> None:
         self.outer = outer
+        self.device = device
 
 
-def shard_network(network: Any, device: torch.device, reshards: bool) -> None:
+def shard_network(network: Any, device: torch.device, reshards: bool, offloads: bool = False) -> None:
     """Shards all weights of a network over all processes, in place. Its modules keep their names.
 
     Weights are gathered in the type in which they are stored, and gradients are added up in it: the arithmetic is that
     of one process, and autocast chooses the precision of products.
 
     Args:
-        network: trainable, on its device, with the same weights in every process.
+        network: trainable, with the same weights in every process; on the device, or in CPU memory, from which its
+            blocks are moved one after the other.
         device: of this process.
         reshards: whether the weights of a block are freed after its forward pass and gathered again for the backward
             pass.
+        offloads: whether this process's part of weights and gradients stays in CPU memory, where the optimizer then
+            works; blocks are whole, and on the device, only while they compute.
 
     Raises:
         ModelError: blocks share weights, or may be skipped.
     """
     from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import FSDPModule, fully_shard
+    from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, OffloadPolicy, fully_shard
 
     if reason := cannot_shard(network):
         raise ModelError(
@@ -71,10 +75,12 @@ def shard_network(network: Any, device: torch.device, reshards: bool) -> None:
             "Use `--set distributed.strategy=replicas`",
         )
     mesh = init_device_mesh(device.type, (torch.distributed.get_world_size(),))
+    policy = CPUOffloadPolicy(pin_memory=device.type == "cuda") if offloads else OffloadPolicy()
     for name in unit_names(network):
-        fully_shard(network.get_submodule(name), mesh=mesh, reshard_after_forward=reshards)
+        unit = network.get_submodule(name)
+        fully_shard(unit, mesh=mesh, reshard_after_forward=reshards, offload_policy=policy)
     outer = _Whole(network)
-    fully_shard(outer, mesh=mesh)
+    fully_shard(outer, mesh=mesh, offload_policy=policy)
     for module in outer.modules():
         if isinstance(module, FSDPModule):
             # the loop divides by the trained tokens of all processes, so gradients are sums; gloo knows no other kind
@@ -82,7 +88,7 @@ def shard_network(network: Any, device: torch.device, reshards: bool) -> None:
             module.set_force_sum_reduction_for_comms(True)
     # a micro-batch may leave out parts of such a network, which then have no gradient in this process alone
     outer.set_reduce_scatter_unused_params(_is_conditional(network.config))  # pyright: ignore[reportCallIssue]
-    setattr(network, _HELD, _Holder(outer))
+    setattr(network, _HELD, _Holder(outer, device))
 
 
 def cannot_shard(network: Any) -> str:
@@ -105,6 +111,12 @@ def cannot_shard(network: Any) -> str:
 def is_sharded(network: Any) -> bool:
     """Whether `shard_network` has sharded the weights of a network."""
     return hasattr(network, _HELD)
+
+
+def device_of(network: Any) -> torch.device:
+    """The device on which a network computes, where its inputs have to be; offloaded weights are in CPU memory."""
+    holder = getattr(network, _HELD, None)
+    return next(network.parameters()).device if holder is None else holder.device
 
 
 def compute(network: Any, work: Callable[..., _Result], *given: Any, **named: Any) -> _Result:

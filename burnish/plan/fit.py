@@ -17,14 +17,14 @@ from burnish.methods import AUTO_METHODS, make_method
 from burnish.models.config import depth, with_depth
 from burnish.models.skeleton import Skeleton, quiet_fakes
 from burnish.plan.live_storage import ACTIVATIONS, OPTIMIZER, WEIGHTS, Peak
-from burnish.plan.sharding import AT_ONCE, Gathered, Shards, sharded_memory
+from burnish.plan.sharding import AT_ONCE, Gathered, Shards, offloaded_memory, sharded_memory
 from burnish.plan.simulate import INPUTS, MOVE, Enough, Simulation, simulate, simulate_deep
 from burnish.prepare.context import RunContext
 from burnish.prepare.encode import Encoded
 from burnish.prepare.model import fast_device, loading_for
 from burnish.prepare.resolve import Facts
 from burnish.prepare.shared import once
-from burnish.recipe.schema import AUTO, Recipe, TrainSection
+from burnish.recipe.schema import AUTO, DistributedSection, Recipe, TrainSection
 
 SMALL, LARGE = 1_000, 10_000
 """Training rows below which overfitting is likely, and above which full fine-tuning is worthwhile."""
@@ -248,17 +248,18 @@ _UPDATE_BYTES = 16
 """For each value of a matrix while it is updated: four copies in fp32, or Muon's in fp32 and several in bf16."""
 
 
-def shard(simulation: Simulation, config: Any, shards: Shards, reshards: bool = True) -> Simulation:
+def shard(simulation: Simulation, config: Any, shards: Shards, how: DistributedSection) -> Simulation:
     """The memory of a run on each of several devices that share its weights.
 
     Args:
         simulation: of a step on one device.
         config: of the model.
         shards: the devices.
-        reshards: whether blocks are freed between forward and backward pass.
+        how: whether blocks are freed between forward and backward pass, and whether the parts are in CPU memory.
     """
     if shards.ranks == 1:
         return simulation
+    reshards, offloads = how.reshard_after_forward, how.offload
     blocks = depth(config) or 1
     block = (simulation.weights - simulation.outside) // blocks
     trained = 4 * (simulation.trained - simulation.trained_outside) // blocks
@@ -270,8 +271,11 @@ def shard(simulation: Simulation, config: Any, shards: Shards, reshards: bool = 
     for name, peak in simulation.phases.items():
         # by then all blocks have been freed, and the gradient of the last one is being reduced
         held = Gathered(0, trained) if name == INPUTS else whole
-        parts = sharded_memory(peak.parts, outside, held, shards)
+        parts = sharded_memory(peak.parts, outside, held, shards, offloads)
         phases[name] = Peak(sum(parts.values()), parts)
+    if offloads:
+        offloaded = offloaded_memory(simulation.weights, simulation.trained, shards)
+        return replace(simulation, phases=phases, offloaded=offloaded)
     # the base model is loaded as a whole before it is sharded, and again at the end, to be compared with
     parts = dict.fromkeys(simulation.peak.parts, 0)
     parts |= {WEIGHTS: simulation.weights + shards.share(simulation.weights)}

@@ -125,7 +125,7 @@ def _plan(
             Note(f"The method `{method.name}` does not keep packed examples apart, so each example gets its own row.")
         )
     resolver.fill_packing(task.encoder.can_pack and method.can_pack)
-    check_strategy(resolver.recipe, shards.ranks)
+    check_strategy(resolver.recipe, shards.ranks, context.device.type)
     facts = gather_facts(context, shards.ranks)
     resolve_step(resolver, facts)
     candidates, reason = _candidates(resolver.recipe, context, facts, has_data)
@@ -136,7 +136,7 @@ def _plan(
         if not way.is_sharded:
             return simulate_way(way, planned, facts, room)
         whole = simulate_way(way, planned, facts, None)  # of which each device takes a part
-        return shard(whole, context.config, shards, planned.recipe.distributed.reshard_after_forward)
+        return shard(whole, context.config, shards, planned.recipe.distributed)
 
     rows = micro_batches(resolver.recipe, facts)
     bound = None if simulates else _bound_if_roomy(planned, facts, rows[0], budget)
@@ -279,7 +279,7 @@ def _take(
         else "there is enough memory, and it would cost a third of the speed"
     )
     resolver.fill("train.gradient_checkpointing", way.checkpointing, why, is_reported=way.checkpointing)
-    strategy = resolved_strategy(way.is_sharded, facts.processes)
+    strategy = resolved_strategy(way.is_sharded, facts.processes, resolver.recipe.distributed.offload)
     resolver.fill("distributed.strategy", *strategy, is_reported=facts.processes > 1)
     return method
 
@@ -296,6 +296,9 @@ def _too_large(fit: Fit, budget: Budget, context: RunContext, facts: Facts) -> M
         fixes.append(f"with `--set model.memory={-(-(least + budget.included) // 2**20)}MB` this one would fit")
     if recipe.method not in (AUTO, AUTO_METHODS[-1]):
         fixes.insert(0, "try `--method auto`, which uses the best method that fits")
+    may_shard = True in ways_to_share(recipe, fit.way.method, facts.processes)
+    if may_shard and budget.kind != "cpu" and not recipe.distributed.offload:
+        fixes.insert(0, "try `--set distributed.offload=true`, which keeps the weights in CPU memory")
     if recipe.data.context != AUTO and int(recipe.data.context) > 256:
         fixes.insert(0, f"try a shorter `data.context` (now {recipe.data.context})")
     fixes = fixes or ["use a smaller model"]

@@ -53,7 +53,9 @@ class Gathered:
     """Bytes of the gradients of those that are trained."""
 
 
-def sharded_memory(parts: Mapping[str, int], outside: Gathered, blocks: Gathered, shards: Shards) -> dict[str, int]:
+def sharded_memory(
+    parts: Mapping[str, int], outside: Gathered, blocks: Gathered, shards: Shards, offloads: bool = False
+) -> dict[str, int]:
     """Bytes on each GPU, by use.
 
     Activations, logits and batch are not sharded: each rank has its own micro-batches. What is outside of the blocks is
@@ -64,18 +66,39 @@ def sharded_memory(parts: Mapping[str, int], outside: Gathered, blocks: Gathered
         outside: the weights outside of the blocks.
         blocks: those of the blocks that are whole at the same time, and the gradients of one of them.
         shards: the GPUs that share the step.
+        offloads: whether weights, gradients and optimizer state are in CPU memory. A rank's part of what is whole is
+            then on the GPU besides, on its way there or back.
 
     Returns:
         The parts and `gathered blocks`; for one GPU only the parts.
     """
     if shards.ranks == 1:
         return dict(parts)
-    cut = (WEIGHTS, GRADIENTS, OPTIMIZER)
-    held = {part: shards.share(size) if part in cut else size for part, size in parts.items()}
-    return held | {GATHERED: outside.weights + outside.gradients + blocks.weights + _COPIES * blocks.gradients}
+    gathered = outside.weights + outside.gradients + blocks.weights + _COPIES * blocks.gradients
+    if offloads:
+        held = {part: 0 if part in _SHARDED else size for part, size in parts.items()}
+        return held | {GATHERED: gathered + shards.share(outside.weights + blocks.weights + blocks.gradients)}
+    held = {part: shards.share(size) if part in _SHARDED else size for part, size in parts.items()}
+    return held | {GATHERED: gathered}
+
+
+def offloaded_memory(weights: int, trained: int, shards: Shards) -> int:
+    """Bytes of CPU memory on each machine that hold weights, gradients and AdamW's moments.
+
+    While the model is loaded, each process has all weights there.
+
+    Args:
+        weights: bytes of all weights.
+        trained: number of trained parameters, in fp32 as their gradients and moments.
+        shards: the GPUs that share the step.
+    """
+    kept = shards.share(weights + _STATE_BYTES * trained)
+    return shards.gpus * max(kept, weights)
 
 
 _COPIES = 2
+_SHARDED = (WEIGHTS, GRADIENTS, OPTIMIZER)
+_STATE_BYTES = 12
 
 
 def communication_seconds(

@@ -46,6 +46,8 @@ class Simulation:
     """Trained parameters outside of the blocks."""
     shared_outside: int = 0
     """Of these, in a matrix that is input and output layer at once: its two gradients and their sum are activations."""
+    offloaded: int = 0
+    """Bytes of CPU memory on each machine that hold what is kept off the devices."""
     is_bound: bool = False
     """Whether `phases` are a lower bound rather than exact."""
 

@@ -52,8 +52,8 @@ def check_processes(recipe: Recipe, number: int, world: int) -> None:
     Raises:
         RecipeError: the recipe names one device for all of them, or its weights cannot be sharded as it says.
     """
-    check_strategy(recipe, world)
     device = recipe.model.device
+    check_strategy(recipe, world, device.partition(":")[0])
     if number > 1 and device not in (AUTO, "cpu", "cuda"):
         raise RecipeError(
             f"`model.device` is `{device}`, and {number} processes need a device each",

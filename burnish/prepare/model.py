@@ -67,15 +67,28 @@ def fast_device(recipe: Recipe, device: torch.device) -> str:
     return device.type if recipe.model.kernels == "fast" else ""
 
 
+def _offloads(context: RunContext) -> bool:
+    """Whether the parts of the weights are in CPU memory rather than on the devices that compute with them."""
+    return context.is_sharded and context.recipe.distributed.offload
+
+
 def load_network(context: RunContext) -> BaseModel:
     """Loads the base model in the dtype its method needs."""
     context.emit(Stage("loading the model"))
     base = _load_or_copy(context)
     for note in base.notes:
         context.emit(Note(note))
+    if _offloads(context) and fast_device(context.recipe, context.device):
+        context.emit(Note(_NO_FAST_KERNELS))
     if base.unloaded and context.method.trains_base:
         context.emit(Warned(f"{base.unloaded} An adapter (`--method lora`) leaves the base as it is."))
     return base
+
+
+_NO_FAST_KERNELS = (
+    "With `distributed.offload` the model computes with its own kernels: no GPU holds all of it, so the fast ones "
+    "cannot be tried out."
+)
 
 
 def _load_or_copy(context: RunContext) -> BaseModel:
@@ -104,10 +117,15 @@ def base_key(context: RunContext) -> list[str]:
 
 
 def load_from(location: ModelLocation, context: RunContext) -> BaseModel:
-    """Loads the network at a location as the base that the run's method and task need."""
-    loading = loading_for(context.method, context.recipe, context.device)
+    """Loads the network at a location as the base that the run's method and task need.
+
+    If the run offloads its weights, it is loaded into CPU memory, without fast kernels: no device may hold all of it.
+    """
+    loading, device = loading_for(context.method, context.recipe, context.device), context.device
+    if _offloads(context):
+        loading, device = replace(loading, fast_on=""), torch.device("cpu")
     section, head = context.recipe.model, context.task.objective.head
-    return load_base(location, section, context.tokenizer, context.device, loading, head)
+    return load_base(location, section, context.tokenizer, device, loading, head)
 
 
 def open_result(context: RunContext, result: Path) -> Any:
@@ -128,7 +146,7 @@ def as_base(network: Any, context: RunContext) -> Iterator[Any]:
     if without is None:
         base = load_from(context.location, context).network
         if context.is_sharded:
-            shard_network(base, context.device, reshards=True)
+            shard_network(base, context.device, reshards=True, offloads=_offloads(context))
         yield base
         return
     with without:
@@ -164,12 +182,16 @@ def open_base(context: RunContext) -> Any:
     return load_from(context.location, context).network
 
 
-def continued_network(context: RunContext, base: BaseModel) -> Any:
-    """The trainable network with the adapter that goes on training; None where the run begins a new one.
+def network_before(context: RunContext, base: BaseModel) -> Any:
+    """The trainable network, where it is needed before anything is measured on it; else None.
+
+    That is a network with the adapter that goes on training, and a sharded one: no device may hold all of it.
 
     Raises:
         ModelError: the adapter does not fit the model.
     """
+    if context.is_sharded:
+        return apply_method(context, base)
     if not context.continues:
         return None
     network = apply_method(context, base)
@@ -253,7 +275,8 @@ def measure_examples(context: RunContext, encoded: Encoded, network: Any) -> Enc
         context.emit(Note("The rows are on the disk; with what the base model says of each, they are kept in memory."))
     own: set[int] = set()
     prepare = context.task.objective.prepare_examples
-    examples = compute(network, prepare, encoded.examples, batches(), context.recipe.model.precision)
+    with torch.no_grad():  # so that sharded weights are freed at once
+        examples = compute(network, prepare, encoded.examples, batches(), context.recipe.model.precision)
     if not context.process.is_alone and needs_base(context, encoded):
         examples = list(examples)
         for found in context.process.gather({index: examples[index] for index in own}):
@@ -304,7 +327,8 @@ def apply_method(context: RunContext, base: BaseModel) -> Any:
     )
     if context.is_sharded:
         share_weights(network, context.process)
-        shard_network(network, context.device, context.recipe.distributed.reshard_after_forward)
+        how = context.recipe.distributed
+        shard_network(network, context.device, how.reshard_after_forward, _offloads(context))
     return network
 
 
@@ -356,7 +380,7 @@ def rebuild_loop(context: RunContext, folder: RunFolder) -> tuple[Loop, BatchPla
     base = load_network(context)
     context.task.objective.inspect_model(base.network)
     context = replace(context, new_modules=base.new_modules)
-    network = continued_network(context, base)
+    network = network_before(context, base)
     context = measure_on_base(context, base.network if network is None else network)
     if network is None:
         network = apply_method(context, base)

@@ -328,6 +328,9 @@ class DistributedSection(Section):
     reshard_after_forward: bool = True
     """With sharded weights, free those of a block after its forward pass and gather them again for the backward pass.
     `false` takes memory for all weights and saves a third of the exchange."""
+    offload: bool = False
+    """Shard, and keep each GPU's part of the weights, gradients and moments in CPU memory, where the optimizer then
+    works: a block is on the GPU only while it computes. Slower, for models that do not fit otherwise."""
 
 
 class EvaluateSection(Section):

@@ -39,6 +39,7 @@ from burnish.metrics.classification import (
 )
 from burnish.metrics.measure import Measure, MetricTable
 from burnish.models.heads import SEQUENCE_CLASSIFIER, Head, row_logits
+from burnish.models.sharded import device_of
 from burnish.recipe.schema import AUTO, BALANCED, NONE, Recipe
 from burnish.tasks.defaults import EncoderDefaults, ObjectiveDefaults, ScorerDefaults
 from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
@@ -303,7 +304,7 @@ class ClassifyPredictor(TextsPredictor):
 
     def predict(self, network: Any, rows: Sequence[Sequence[str]]) -> list[Labelled]:
         """The labels of each row, with all probabilities."""
-        device = next(network.parameters()).device
+        device = device_of(network)
         read = [self._format.encode(texts, _max_tokens(self._context)) for texts in rows]
         inputs = {name: tensor.to(device) for name, tensor in read_inputs(read, self._pad_id).items()}
         return [self._labels.labelled(found) for found in self._labels.probabilities(row_logits(network, inputs))]

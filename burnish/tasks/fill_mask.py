@@ -16,6 +16,7 @@ from burnish.errors import InputError, ModelError
 from burnish.kernels.loss import token_losses
 from burnish.metrics.measure import Measure, ratio
 from burnish.models.heads import Head
+from burnish.models.sharded import device_of
 from burnish.recipe.schema import AUTO, Recipe
 from burnish.tasks.defaults import EncoderDefaults, ObjectiveDefaults, ScorerDefaults
 from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
@@ -176,7 +177,7 @@ class MaskPredictor(TextsPredictor):
         return (text,)
 
     def _masks(self, network: Any, text: str) -> Masks:
-        device = next(network.parameters()).device
+        device = device_of(network)
         masks: Masks = []
         for ids, _ in self._encoder.parts(text, self._context):
             tokens = torch.tensor([ids], device=device)

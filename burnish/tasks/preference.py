@@ -31,7 +31,7 @@ from burnish.metrics.rewards import pair_measures, rated_measures
 from burnish.models.device import arithmetic
 from burnish.models.heads import ALL_LOGITS, computes_from_hidden, losses_at
 from burnish.models.packing import row_inputs, separates_answers
-from burnish.models.sharded import is_sharded
+from burnish.models.sharded import device_of, is_sharded
 from burnish.recipe.schema import AUTO, PreferenceSection, Recipe
 from burnish.tasks.chat import ChatPredictor
 from burnish.tasks.defaults import ObjectiveDefaults, RequestsTokens, ScorerDefaults, split_answer
@@ -179,7 +179,7 @@ class PreferenceObjective(ObjectiveDefaults):
         if self._options.loss in REFERENCE_FREE or all(example.reference is not None for example in examples):
             return list(examples)
         measured = list(examples)
-        device = next(network.parameters()).device
+        device = device_of(network)
         was_training = network.training
         network.eval()
         with torch.no_grad(), arithmetic(device, precision):

@@ -7,7 +7,7 @@ from typing import Any
 
 from burnish.models.device import arithmetic
 from burnish.models.generation import generate_batch
-from burnish.models.sharded import compute
+from burnish.models.sharded import compute, device_of
 from burnish.tasks.task import Predictor, Question
 
 _BATCH = 32
@@ -47,7 +47,7 @@ def written_answers(
         precision: of the arithmetic.
     """
     load = questions[0].inputs
-    with arithmetic(next(network.parameters()).device, precision):
+    with arithmetic(device_of(network), precision):
         outputs = compute(
             network,
             generate_batch,

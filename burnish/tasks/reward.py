@@ -20,6 +20,7 @@ from burnish.kernels.preference import dpo_loss
 from burnish.metrics.measure import Measure, mean
 from burnish.metrics.rewards import wins
 from burnish.models.heads import SEQUENCE_CLASSIFIER, Head, row_logits
+from burnish.models.sharded import device_of
 from burnish.recipe.schema import Recipe
 from burnish.tasks.defaults import EncoderDefaults, ObjectiveDefaults, ScorerDefaults
 from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
@@ -152,7 +153,7 @@ class RewardPredictor(TextsPredictor):
             raise InputError("this answer cannot be scored", f"{error}.") from error
 
     def _scores(self, network: Any, read: Sequence[ReadTokens]) -> list[float]:
-        device = next(network.parameters()).device
+        device = device_of(network)
         inputs = {name: tensor.to(device) for name, tensor in read_inputs(read, self._pad_id).items()}
         return row_logits(network, inputs).float()[:, 0].tolist()
 

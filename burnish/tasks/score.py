@@ -20,6 +20,7 @@ from burnish.errors import DataError
 from burnish.metrics.measure import Measure, value
 from burnish.metrics.scores import mean_loss, score_measures
 from burnish.models.heads import SEQUENCE_CLASSIFIER, Head, row_logits, single_outputs
+from burnish.models.sharded import device_of
 from burnish.recipe.schema import AUTO, Recipe
 from burnish.tasks.defaults import EncoderDefaults, ObjectiveDefaults, ScorerDefaults
 from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
@@ -198,7 +199,7 @@ class ScorePredictor(TextsPredictor):
 
     def predict(self, network: Any, rows: Sequence[Sequence[str]]) -> list[float]:
         """The score of each row."""
-        device = next(network.parameters()).device
+        device = device_of(network)
         read = [self._format.encode(texts, self._context) for texts in rows]
         inputs = {name: tensor.to(device) for name, tensor in read_inputs(read, self._pad_id).items()}
         return _scores(network, inputs).tolist()

@@ -20,6 +20,7 @@ from burnish.errors import DataError, InputError, ModelError, RecipeError
 from burnish.metrics.answers import answer_measures, answer_tables
 from burnish.metrics.measure import Measure, MetricTable
 from burnish.models.heads import Head
+from burnish.models.sharded import device_of
 from burnish.recipe.schema import Recipe
 from burnish.tasks.defaults import EncoderDefaults, ObjectiveDefaults, ScorerDefaults
 from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
@@ -235,7 +236,7 @@ class SpanPredictor(TextsPredictor):
             windows = self._encoder.encode(record, int(self._context)).examples
         except RowError as error:
             raise InputError(f"this question cannot be read: {error}", "", "Shorten it") from error
-        device = next(network.parameters()).device
+        device = device_of(network)
         found: list[Found] = []
         for begin in range(0, len(windows), _WINDOWS_AT_ONCE):
             rows = [[index] for index in range(begin, min(begin + _WINDOWS_AT_ONCE, len(windows)))]

@@ -36,6 +36,7 @@ from burnish.metrics.tagging import detect_scheme, entities, tag_measures, tag_t
 from burnish.models.config import model_kind
 from burnish.models.heads import Head
 from burnish.models.location import locate_model, read_config
+from burnish.models.sharded import device_of
 from burnish.recipe.schema import AUTO, Recipe
 from burnish.tasks.defaults import EncoderDefaults, ObjectiveDefaults, ScorerDefaults
 from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
@@ -277,7 +278,7 @@ class TagPredictor(TextsPredictor):
         """The tag of each word, and its probability."""
         record = TaggedRecord(tuple(words), (OUTSIDE,) * len(words), "prompt:1")
         examples = self._encoder.encode(record, self._context).examples
-        device = next(network.parameters()).device
+        device = device_of(network)
         tags, probabilities = list[str](), list[float]()
         for number, example in enumerate(examples):
             batch = self._encoder.collate(examples, [[number]], self._encoder.can_pack, None).to(device)

@@ -98,6 +98,8 @@ class Plan:
     """Sources of the figures that are not simulated."""
     room: int = 0
     """Bytes available to the run there."""
+    offloaded: int = 0
+    """Bytes of CPU memory besides, on each machine, of what is kept off its devices."""
     rule_of_thumb: int = 0
     """Textbook estimate: bytes per parameter, without activations."""
     trained_parameters: int = 0
@@ -159,6 +161,7 @@ class Plan:
             "memory_sources": self.sources,
             "peak": self.peak,
             "room": self.room,
+            "offloaded": self.offloaded,
             "rule_of_thumb": self.rule_of_thumb,
             "trained_parameters": self.trained_parameters,
             "trained_in_blocks": self.trained_in_blocks,
@@ -219,7 +222,7 @@ def plan(
     if has_tokenizer(model.location.folder):  # else that of another model is used
         check_tokenizer(resolver.recipe, model)
     device, known = _device(recipe, place)
-    check_strategy(recipe, place.gpus * place.nodes)
+    check_strategy(recipe, place.gpus * place.nodes, device.type)
     precision = _precision(resolver.recipe, device, known)
     budget = _budget(recipe, place, device, known, precision[0])
     if shared is not None and (libraries := shared.kept(_LIBRARIES, "")) is not None:
@@ -248,7 +251,7 @@ def plan(
     _describe_memory(made, planned, planned.fit, shards)
     if known is not None:
         made.step = _time(planned, planned.fit, known, shards)
-        made.why_no_time = "" if made.step else "for this device"
+        made.why_no_time = "" if made.step else _why_no_time(made.recipe)
     if has_data:
         _describe_run(made, planned, known is None and is_timed, report)
         made.why_no_time = made.why_no_time or ("" if is_timed else "as long as nothing is measured")
@@ -304,11 +307,19 @@ def _precision(recipe: Recipe, device: torch.device, known: Device | None) -> tu
     return known.precision, f"the fastest precision of {known.name}"
 
 
+def _why_no_time(recipe: Recipe) -> str:
+    """Why a step on a device of the table has no time."""
+    if recipe.distributed.offload:
+        return "with `distributed.offload`: it depends on the machine's CPU, where the optimizer works"
+    return "for this device"
+
+
 def _describe_memory(plan: Plan, planned: RunPlan, fit: Fit, shards: Shards) -> None:
     """Fills in the memory and the arithmetic of a step."""
     budget, seen = planned.budget, fit.simulation
     parts = seen.peak.parts
     plan.device, plan.room, plan.ranks = budget.device, budget.room, shards.ranks
+    plan.offloaded = seen.offloaded
     plan.memory = {name: size for name, size in parts.items() if size}
     plan.memory["allocator"] = int(sum(parts.values()) * budget.allocator_share)
     plan.memory |= {one.name: one.bytes for one in budget.overheads}
@@ -362,7 +373,7 @@ def _time(planned: RunPlan, fit: Fit, known: Device, shards: Shards) -> TimeEsti
     gathers weights and reduces gradients for each of them, or adds up gradients once."""
     seen = fit.simulation
     once = estimate_time(seen.work, known)
-    if once is None:
+    if once is None or seen.offloaded:
         return None
     micro_batches = max(1, round(planned.micro_batches / shards.ranks))
     whole = once.times(micro_batches)

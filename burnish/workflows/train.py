@@ -38,11 +38,11 @@ from burnish.prepare.first_checks import check_at_once, check_processes
 from burnish.prepare.idle import warn_of_unused
 from burnish.prepare.model import (
     apply_method,
-    continued_network,
     inspect_base,
     load_network,
     make_loop,
     measure_on_base,
+    network_before,
 )
 from burnish.prepare.remarks import report_rejected, report_rows
 from burnish.prepare.resolve import Resolver, resolve_by_steps, run_stem
@@ -175,7 +175,7 @@ def load(plan: RunPlan, begun: float) -> LoadedModel:
     base = load_network(context)
     loading = time.perf_counter() - started
     context = inspect_base(context, base)
-    network = continued_network(context, base)
+    network = network_before(context, base)
     context = measure_on_base(context, base.network if network is None else network)
     batches = context.batch_plan(context.training)
     resolver = Resolver(context.recipe, context.emit)

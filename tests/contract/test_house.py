@@ -24,3 +24,14 @@ def test_few_rooms_take_a_whole_recipe() -> None:
         if house.takes_recipe(ast.parse(file.read_text(encoding="utf-8")))
     }
     assert len(rooms - {"recipe"}) <= MOST_ROOMS, sorted(rooms)
+
+
+def test_rows_go_to_the_device_that_computes() -> None:
+    """A weight may be elsewhere: offloaded ones are in CPU memory. Only `models` asks where weights are."""
+    wrong = [
+        str(file.relative_to(house.PACKAGE))
+        for room in ("tasks", "engine", "prepare", "plan", "workflows")
+        for file in (house.PACKAGE / room).rglob("*.py")
+        if "parameters()).device" in file.read_text(encoding="utf-8")
+    ]
+    assert not wrong, f"{wrong}: ask `burnish.models.sharded.device_of`"

@@ -64,6 +64,21 @@ def test_on_many_gpus_the_base_model_takes_the_most(burnish: Burnish) -> None:
 
 
 @pytest.mark.slow
+def test_offloaded_weights_take_the_memory_of_the_machine(burnish: Burnish) -> None:
+    """Two GPUs of 24 GB do not hold 7 billion weights with their moments, nor the weights alone."""
+    words = "--model Llama-2-7b --method full --on 'RTX 4090' --gpus 2 --set batch.rows=1 --set data.context=512"
+    refused = burnish(f"plan {words}")
+    assert refused.code == 3
+    assert "`--set distributed.offload=true`" in refused.err
+    offloaded = planned(burnish, f"{words} --set distributed.offload=true")
+    assert not {"weights", "gradients", "optimizer"} & set(offloaded["memory"])
+    assert offloaded["peak"] < offloaded["room"]
+    assert offloaded["offloaded"] == pytest.approx(6_738_415_616 * 16, rel=0.01)
+    assert offloaded["step"] is None
+    assert "distributed.offload" in offloaded["why_no_time"]
+
+
+@pytest.mark.slow
 def test_one_gpu_is_too_small_for_what_several_hold(burnish: Burnish) -> None:
     alone = burnish(f"plan {ON_A100}")
     assert alone.code == 3
@@ -101,6 +116,7 @@ def test_data_decides_too(burnish: Burnish, here: Path, base: Path) -> None:
         ("--model gpt2 --memory 12", 2, "has no valid unit of memory"),
         ("--model gpt2 --gpus 8", 2, "need a device"),
         ("--model gpt2 --gpus 0 --on T4", 2, "must be at least 1"),
+        ("--model gpt2 --on T4 --set distributed.offload=true", 2, "`--gpus`"),
         ("", 2, "a plan needs DATA or a model"),
         pytest.param("--model Llama-2-70b --method full --on T4", 3, "would fit", marks=pytest.mark.slow),
         ("--model no-such-model-anywhere --on T4", 2, "no-such-model-anywhere"),

@@ -20,7 +20,7 @@ from burnish.engine.optimizer import make_optimizer
 from burnish.engine.process import Process
 from burnish.errors import BurnishError
 from burnish.models import sharded
-from burnish.models.sharded import save_whole, shard_network, whole
+from burnish.models.sharded import device_of, save_whole, shard_network, whole
 from tests.numeric import test_out_of_memory
 from tests.numeric.test_out_of_memory import TOTAL, Made
 from tests.tiny_models import make_tokenizer
@@ -28,7 +28,7 @@ from tests.tiny_models import make_tokenizer
 HALF = TOTAL // 2
 
 
-def make(folder: Path, process: Process) -> Made:
+def make(folder: Path, process: Process, offloads: bool = False) -> Made:
     """The loop of one of several processes, each with a part of every weight."""
     folder.mkdir(parents=True, exist_ok=True)
     made = test_out_of_memory.make(make_tokenizer(), folder, "full", save_every=HALF)
@@ -36,7 +36,7 @@ def make(folder: Path, process: Process) -> Made:
     assert isinstance(loop.source, BatchPlan)
     loop.trainer.process = process
     loop.source = PartOfBatches(loop.source, process.rank, process.world, is_even=True)
-    shard_network(loop.trainer.network, torch.device("cpu"), reshards=True)
+    shard_network(loop.trainer.network, torch.device("cpu"), reshards=True, offloads=offloads)
     loop.trainer.optimizer = make_optimizer(loop.trainer.network, loop.recipe.train, {})
     return made
 
@@ -50,6 +50,7 @@ def run_shards(process: Process, folder: Path) -> dict[str, Any]:
     """Trains, stops and continues, in the same folder for all processes; and what happens with full disks."""
     found = trained(process, folder / "straight")
     found["continued"] = continued(process, folder / "straight", folder / "continued")
+    found["offloaded"] = offloaded(process, folder / "straight", folder / "offloaded")
     found["full disk"] = full_disk(process, folder / "full-disk")
     return found
 
@@ -75,6 +76,18 @@ def continued(process: Process, straight: Path, folder: Path) -> dict[str, Any]:
     made.loop.progress = restore_checkpoint(checkpoint_path(folder, HALF), made.loop.trainer)
     made.loop.run()
     return {"losses": made.losses, "weights": weights_of(made)}
+
+
+def offloaded(process: Process, straight: Path, folder: Path) -> dict[str, Any]:
+    """The second half of a loop, as torch keeps weights, gradients and moments apart from the device.
+
+    Both are the CPU here, so that this shows the arithmetic and the order of events, and no copy between them.
+    """
+    copy(process, checkpoint_path(straight, HALF), folder)
+    made = make(folder, process, offloads=True)
+    made.loop.progress = restore_checkpoint(checkpoint_path(folder, HALF), made.loop.trainer)
+    made.loop.run()
+    return {"losses": made.losses, "weights": weights_of(made), "device": str(device_of(made.loop.trainer.network))}
 
 
 def continue_shards(process: Process, folder: Path) -> dict[str, Any]:

@@ -307,6 +307,9 @@ def assert_sharded(found: list[dict[str, Any]], place: Path, folder: Path) -> No
         assert differ(one["weights"], expected) <= CLOSE
         assert one["continued"]["losses"] == one["losses"][HALF:]
         assert differ(one["continued"]["weights"], one["weights"]) == 0
+        assert one["offloaded"].pop("device") == "cpu"
+        assert one["offloaded"]["losses"] == one["losses"][HALF:]
+        assert differ(one["offloaded"]["weights"], one["weights"]) == 0
         assert one["full disk"]["folders"] == ["step-000000"]
         assert one["full disk"]["damage"] == ""
         assert f"No space left on device (rank {len(found) - 1} of {len(found)})" in one["full disk"]["message"]

@@ -78,6 +78,12 @@ def show_plan(console: Console, made: Plan) -> None:
     rows = [[name, f"{memory_size(size):>8}", made.sources.get(name, "")] for name, size in made.memory.items()]
     rows.append(["total", f"{memory_size(made.peak):>8}", f"of {memory_size(made.room)} available"])
     console.table(Drawn(["memory at the peak", "    size", ""], rows))
+    if made.offloaded:
+        console.say()
+        console.say(
+            f"In the CPU memory of each machine: {memory_size(made.offloaded)} for weights, gradients and moments, or "
+            "for the complete model in each process while it is loaded."
+        )
     if made.rule_of_thumb and console.output.verbose:
         console.say()
         console.say(

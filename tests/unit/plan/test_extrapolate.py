@@ -8,9 +8,11 @@ from dataclasses import replace
 import pytest
 
 from burnish.plan.fit import shard
+from burnish.plan.live_storage import GRADIENTS, OPTIMIZER, WEIGHTS
 from burnish.plan.roofline import Work
 from burnish.plan.sharding import AT_ONCE, GATHERED, Shards
 from burnish.plan.simulate import INPUTS, Enough, Simulation, simulate_deep
+from burnish.recipe.schema import DistributedSection
 from tests.tiny_steps import TinyStep, tiny_config
 
 CASES = (
@@ -102,7 +104,9 @@ def test_the_gradients_of_a_shared_matrix_are_counted_once(model: str, method: s
     seen = step.simulated(config)
     assert 0 < seen.shared_outside <= seen.trained_outside if is_shared else seen.shared_outside == 0
     alone = replace(seen, shared_outside=0)
-    gathered = [shard(one, config, Shards(2)).phases["begin"].parts[GATHERED] for one in (alone, seen)]
+    gathered = [
+        shard(one, config, Shards(2), DistributedSection()).phases["begin"].parts[GATHERED] for one in (alone, seen)
+    ]
     assert gathered[0] - gathered[1] == 4 * seen.shared_outside
 
 
@@ -113,7 +117,24 @@ def test_no_block_is_gathered_any_more_when_the_gradients_of_the_embeddings_are_
     step, config = TinyStep(model, "full", checkpointing), tiny_config(model, 2)
     seen = step.simulated(config)
     block = (seen.weights - seen.outside) // 2
-    phases = shard(seen, config, Shards(2)).phases
+    phases = shard(seen, config, Shards(2), DistributedSection()).phases
     before, after = (phases[name].parts[GATHERED] for name in ("backward 0 0", INPUTS))
     assert before - after == AT_ONCE * block
     assert seen.phases[INPUTS].parts["gradients"] > 0
+
+
+def test_what_is_offloaded_is_not_on_the_device() -> None:
+    """Not even while it is loaded: of a model that no device holds, only blocks ever come there."""
+    step, config = TinyStep("llama", "full"), tiny_config("llama", 8)
+    seen = step.simulated(config)
+    kept, offloaded = (shard(seen, config, Shards(2), DistributedSection(offload=one)) for one in (False, True))
+    assert kept.offloaded == 0
+    assert "base" in kept.phases
+    assert "base" not in offloaded.phases
+    for peak in offloaded.phases.values():
+        assert [peak.parts[part] for part in (WEIGHTS, GRADIENTS, OPTIMIZER)] == [0, 0, 0]
+    assert offloaded.peak.total < kept.peak.total
+    # two processes of one machine, each with half of weights, gradients and two moments
+    assert offloaded.offloaded == seen.weights + 12 * seen.trained
+    apart = shard(seen, config, Shards(1, 8), DistributedSection(offload=True))
+    assert apart.offloaded == seen.weights  # while it is loaded

@@ -13,6 +13,7 @@ from burnish.plan.sharding import (
     Gathered,
     Shards,
     communication_seconds,
+    offloaded_memory,
     sharded_memory,
     sharded_time,
     summing_seconds,
@@ -45,6 +46,19 @@ def test_eight_gpus_hold_an_eighth_and_gather_blocks() -> None:
         "weights": 3.5 * GB, "gradients": 3.5 * GB, "optimizer": 7 * GB, "activations": 5 * GB, "logits": GB,
         "batch": 1000, GATHERED: 900_000_000 + 2 * BLOCK + 2 * BLOCK,
     }  # fmt: skip
+
+
+def test_offloaded_weights_are_on_the_device_while_their_block_computes() -> None:
+    held = sharded_memory(SEVEN_BILLION, OUTSIDE, BLOCKS, Shards(8), offloads=True)
+    on_the_way = (OUTSIDE.weights + 3 * BLOCK) // 8
+    assert held == {
+        "weights": 0, "gradients": 0, "optimizer": 0, "activations": 5 * GB, "logits": GB,
+        "batch": 1000, GATHERED: 900_000_000 + 2 * BLOCK + 2 * BLOCK + on_the_way,
+    }  # fmt: skip
+    # 16 bytes for each of 7 B parameters; or the weights alone, once for each process that loads them
+    assert offloaded_memory(28 * GB, 7 * GB, Shards(2)) == 112 * GB
+    assert offloaded_memory(28 * GB, 7 * GB, Shards(8)) == 8 * 28 * GB
+    assert offloaded_memory(28 * GB, 7 * GB, Shards(2, 2)) == 56 * GB
 
 
 def test_nodes_count_like_gpus_for_memory() -> None:

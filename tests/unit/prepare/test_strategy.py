@@ -74,6 +74,38 @@ def test_the_strategy_is_recorded_with_its_reason() -> None:
         "replicas",
     ]
     assert "4 devices" in resolved_strategy(True, 4)[1]
+    assert resolved_strategy(True, 4, offloads=True) == ("sharded", "`distributed.offload` is `true`")
+
+
+OFFLOADED = {"distributed__offload": True, "method": "full"}
+
+
+@pytest.mark.parametrize(
+    ("options", "processes", "device", "named"),
+    [
+        ({}, 2, "cpu", "in whose memory the weights are anyway"),
+        ({}, 2, "mps", "the device `mps`"),
+        ({"strategy": "replicas"}, 2, "cuda", "keeps the whole model"),
+        ({}, 1, "cuda", "`--processes`"),
+        ({"method": "lora"}, 2, "cuda", "`lora`"),
+        ({"method": "lora"}, 2, "auto", "`lora`"),
+    ],
+)
+def test_only_sharded_weights_of_gpus_are_offloaded(
+    options: dict[str, Any], processes: int, device: str, named: str
+) -> None:
+    with pytest.raises(RecipeError) as refused:
+        check_strategy(recipe(**{**OFFLOADED, **options}), processes, device)
+    assert "`distributed.offload` is `true`" in refused.value.what
+    assert named in f"{refused.value.why} {refused.value.fix}"
+
+
+def test_what_is_offloaded_is_sharded() -> None:
+    asked = recipe(**OFFLOADED)
+    for device in ("cuda", "auto"):
+        check_strategy(asked, 2, device)
+    assert ways_to_share(asked, "full", 2) == (True,)
+    assert methods_to_share(recipe(distributed__offload=True), ["lora"], "few rows", 2)[0] == ["full"]
 
 
 def test_the_table_of_methods_says_what_the_methods_say() -> None:
