@@ -132,7 +132,7 @@ class Batch:
         alone = [row for row in rows if row.asked.inputs or self._beginnings.knows(row.asked.ids)]
         return [*([row] for row in alone), *_alike([row for row in rows if row not in alone])]
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def join(self, rows: Sequence[Row]) -> list[Token | None]:
         """Reads prompts and returns the first token of each answer, if it gets one; rows stay unless that ends them.
 
@@ -205,7 +205,7 @@ class Batch:
         self._let_join([row], cache)
         return token
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def step(self) -> list[tuple[Row, Token | None]]:
         """The next token of every row, if it gets one; rows that it ends leave."""
         self._join_all()
@@ -293,7 +293,7 @@ class Batch:
         longest = max((row.num_held for row in self._rows), default=0)
         self._cache = key_values.kept(self._cache, staying, longest) if staying else None
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def log_probabilities(self, ids: Sequence[int], number: int) -> list[Token]:
         """The log-probability of each token of a text but the first, which has none before it, and the most likely
         tokens of its place."""

@@ -14,25 +14,48 @@ FEW = 16
 
 
 def few_tokens_attention_reference(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, hidden: torch.Tensor | None, scale: float
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None, scale: float
 ) -> torch.Tensor:
-    """`few_tokens_attention` as PyTorch has it."""
+    """`few_tokens_attention` as PyTorch has it; the mask is true where a token is attended to."""
     heads = query.shape[1] // key.shape[1]
     key, value = (part.repeat_interleave(heads, 1) for part in (key, value))
-    mask = None if hidden is None else ~hidden
     return torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
 
 
+class Hidden:
+    """Tokens that are not attended to, and the same as numbers to add to scores, made once for all layers of a step.
+
+    Args:
+        mask: bool, true where a token is not attended to, broadcast to `[rows, 1, new, tokens]`.
+    """
+
+    def __init__(self, mask: torch.Tensor) -> None:
+        self.mask = mask
+        self._added: tuple[object, torch.Tensor] | None = None
+
+    def added(self, rows: int, shared: int, heads: int, new: int, dtype: torch.dtype) -> torch.Tensor:
+        """`[rows * key heads, heads that share one * new, tokens]`, 0 or minus infinity; the second size may be 1."""
+        key = (rows, shared, heads, new, dtype)
+        if self._added is None or self._added[0] != key:
+            tokens = self.mask.shape[-1]
+            added = torch.zeros(self.mask.shape, dtype=dtype, device=self.mask.device)
+            added = added.masked_fill_(self.mask, float("-inf"))[:, :, None]
+            group = 1 if self.mask.shape[-2] == 1 else heads // shared
+            added = added.expand(rows, shared, group, -1, tokens).reshape(rows * shared, -1, tokens)
+            self._added = key, added
+        return self._added[1]
+
+
 def few_tokens_attention(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, hidden: torch.Tensor | None, scale: float
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, hidden: Hidden | None, scale: float
 ) -> torch.Tensor:
-    """Softmax attention; the softmax is in fp32.
+    """Softmax attention. The softmax computes in fp32, from scores and to shares in the dtype of the queries.
 
     Args:
         query: `[rows, heads, new, size]`.
         key: `[rows, key heads, tokens, size]`; a divisor of the heads, of which as many share a key in their order.
         value: the same, perhaps of another size. Hidden values have to be finite.
-        hidden: bool, true where a token is not attended to, broadcast to `[rows, 1, new, tokens]`; None for nowhere.
+        hidden: where a token is not attended to; None for nowhere.
         scale: of the products.
 
     Returns:
@@ -41,9 +64,9 @@ def few_tokens_attention(
     rows, heads, new, size = query.shape
     shared, tokens = key.shape[1], key.shape[2]
     grouped = query.reshape(rows * shared, heads // shared * new, size)
-    scores = torch.bmm(grouped, key.reshape(rows * shared, tokens, size).transpose(1, 2)).float().mul_(scale)
-    if hidden is not None:
-        scores.view(rows, heads, new, tokens).masked_fill_(hidden, float("-inf"))
-    shares = scores.softmax(-1).to(value.dtype)
-    found = torch.bmm(shares, value.reshape(rows * shared, tokens, value.shape[3]))
+    keys = key.reshape(rows * shared, tokens, size).transpose(1, 2)
+    added = query.new_zeros(()) if hidden is None else hidden.added(rows, shared, heads, new, query.dtype)
+    scores = torch.baddbmm(added, grouped, keys, alpha=scale)  # rounded once, after all of it
+    shares = scores.softmax(-1, query.dtype)
+    found = torch.bmm(shares.to(value.dtype), value.reshape(rows * shared, tokens, value.shape[3]))
     return found.view(rows, heads, new, value.shape[3])

@@ -7,9 +7,11 @@ from typing import Any
 
 import torch
 
+from burnish.models.answering_blocks import join_blocks
 from burnish.models.answering_layers import join_layers
 from burnish.models.attention import NAMES, register
 from burnish.models.device import PRECISIONS, arithmetic
+from burnish.models.growing_cache import GrowingCache
 from burnish.models.packed_linear import Packing, can_pack, plain_layers
 from burnish.system.inventory import free_memory
 from burnish.system.machine import this_machine
@@ -61,14 +63,18 @@ def arrange_for_answers(network: Any, precision: str) -> None:
 
 @torch.no_grad()
 def _pack(network: Any, dtype: torch.dtype, is_right: Callable[[], bool]) -> None:
-    """Packs what the network gives the same with: layers joined and alone, else alone, else nothing."""
-    for joins in (True, False):
+    """Packs what the network gives the same with: blocks and layers joined, else layers, else layers alone, else
+    nothing."""
+    for joins_blocks, joins_layers in ((True, True), (False, True), (False, False)):
         packing = Packing(dtype)
-        if joins:
+        if joins_layers:
             join_layers(network, packing)
         for layer in plain_layers(network):
             packing.pack([layer])
+        if joins_blocks:
+            join_blocks(network, packing)
         if packing.is_empty or is_right():
+            packing.settle()
             return
         packing.undo()
 
@@ -81,7 +87,7 @@ def _logits(network: Any, precision: str) -> tuple[torch.Tensor, torch.Tensor] |
     ids = torch.randint(words, (_ROWS, _TOKENS), generator=torch.Generator().manual_seed(0)).to(network.device)
     try:
         with arithmetic(network.device, precision):
-            first = network(input_ids=ids[:, :-1], use_cache=True)
+            first = network(input_ids=ids[:, :-1], past_key_values=GrowingCache(), use_cache=True)
             last = network(input_ids=ids[:, -1:], past_key_values=first.past_key_values, use_cache=True)
     except _FAILURES:
         return None

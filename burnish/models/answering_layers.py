@@ -19,11 +19,11 @@ from burnish.models.fused_layers import GATED, PROJECTIONS, Trials, subclass
 from burnish.models.growing_cache import GrowingCache
 from burnish.models.packed_linear import PackedWeights, Packing, is_plain
 
-_PREFIX = "Answering"
+PREFIX = "Answering"
 """Of the names of classes."""
 
 
-class _GatedAnswers(nn.Module):
+class GatedAnswers(nn.Module):
     """A gated feed-forward layer with its first two products in one."""
 
     burnish_activation: str
@@ -36,7 +36,7 @@ class _GatedAnswers(nn.Module):
         return self.down_proj(ACTIVATIONS[self.burnish_activation](gate) * up)
 
 
-class _AttentionAnswers(nn.Module):
+class AttentionAnswers(nn.Module):
     """An attention layer with rotary embeddings; queries, keys and values are one product."""
 
     burnish_joined: PackedWeights
@@ -54,13 +54,8 @@ class _AttentionAnswers(nn.Module):
         """Arguments and results as those of transformers' layers."""
         layer: Any = self
         (rows, width), size = hidden_states.shape[:2], layer.head_dim
-        queries, keys = self.burnish_heads
-        heads = self.burnish_joined.product(hidden_states).view(rows, width, -1, size).transpose(1, 2)
-        cosine, sine = (turn.unsqueeze(1) for turn in position_embeddings)
-        turning = heads[:, : queries + keys]
-        first, second = turning.chunk(2, -1)
-        turned = torch.addcmul(turning * cosine, torch.cat((-second, first), -1), sine)
-        query, key, value = turned[:, :queries], turned[:, queries:], heads[:, queries + keys :]
+        heads = self.burnish_joined.product(hidden_states).view(rows, width, -1, size)
+        query, key, value = rotated(heads, self, position_embeddings)
         if past_key_values is not None:
             key, value = past_key_values.update(key, value, layer.layer_idx)
         if isinstance(past_key_values, GrowingCache):
@@ -70,20 +65,44 @@ class _AttentionAnswers(nn.Module):
         return layer.o_proj(output.reshape(rows, width, -1)), shares
 
 
-class _NormAnswers(nn.Module):
+class NormAnswers(nn.Module):
     """A root mean square norm as one operation."""
 
     weight: torch.Tensor
-    burnish_epsilon: float
+    burnish_epsilon: torch.Tensor
+    """Of no dimension, fp32."""
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """`[..., width]`, normalized."""
-        # in fp32, and rounded where Llama's code rounds; on the CPU torch's own norm is twice as many operations
-        wide = inputs.to(torch.float32, copy=True)
-        length = torch.linalg.vector_norm(wide, 2, -1, keepdim=True)
-        epsilon = wide.new_full((), self.burnish_epsilon)
-        share = torch.addcmul(epsilon, length, length, value=1 / wide.shape[-1]).rsqrt_()
-        return self.weight * wide.mul_(share).to(inputs.dtype)
+        return normalized(inputs, self)
+
+
+def normalized(inputs: torch.Tensor, norm: NormAnswers) -> torch.Tensor:
+    """`[..., width]`, in fp32, and rounded where Llama's code rounds. On the CPU torch's own norm is twice as many
+    operations."""
+    wide = inputs.to(torch.float32, copy=True)
+    length = torch.linalg.vector_norm(wide, 2, -1, keepdim=True)
+    share = torch.addcmul(norm.burnish_epsilon, length, length, value=1 / wide.shape[-1]).rsqrt_()
+    return norm.weight * wide.mul_(share).to(inputs.dtype)
+
+
+def rotated(
+    heads: torch.Tensor, layer: AttentionAnswers, turns: tuple[torch.Tensor, torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Queries, keys and values `[rows, heads, width, size]` from `[rows, width, heads of all three, size]`.
+
+    Args:
+        heads: not yet rotated.
+        layer: whose they are.
+        turns: cosine and sine of the positions, `[rows, width, size]`.
+    """
+    queries, keys = layer.burnish_heads
+    heads = heads.transpose(1, 2)
+    cosine, sine = (turn.unsqueeze(1) for turn in turns)
+    turning = heads[:, : queries + keys]
+    first, second = turning.chunk(2, -1)
+    turned = torch.addcmul(turning * cosine, torch.cat((-second, first), -1), sine)
+    return turned[:, :queries], turned[:, queries:], heads[:, queries + keys :]
 
 
 def join_layers(network: nn.Module, packing: Packing) -> None:
@@ -91,13 +110,13 @@ def join_layers(network: nn.Module, packing: Packing) -> None:
     trials, norms = Trials(), dict[str, bool]()
     for layer in list(network.modules()):
         if _all_plain(layer, GATED[:2]) and (found := trials.gated(layer)) is not None:
-            _join(layer, GATED[:2], _GatedAnswers, packing, **found)
+            _join(layer, GATED[:2], GatedAnswers, packing, **found)
         elif _all_plain(layer, PROJECTIONS[:3]) and trials.attention(layer) is not None:
-            _join(layer, PROJECTIONS[:3], _AttentionAnswers, packing, burnish_heads=_heads(layer))
+            _join(layer, PROJECTIONS[:3], AttentionAnswers, packing, burnish_heads=_heads(layer))
         elif (epsilon := epsilon_of(layer)) is not None and _is_plain_norm(layer, norms):
-            packing.change(layer, subclass(_NormAnswers, type(layer), _PREFIX))
+            packing.change(layer, subclass(NormAnswers, type(layer), PREFIX))
             norm: Any = layer
-            norm.burnish_epsilon = epsilon
+            norm.burnish_epsilon = torch.tensor(epsilon)
 
 
 def _heads(layer: Any) -> tuple[int, ...]:
@@ -112,13 +131,13 @@ def _join(layer: Any, names: tuple[str, ...], kind: type[nn.Module], packing: Pa
     packed = packing.pack([layer._modules[name] for name in names])
     if packed is None:
         return
-    packing.change(layer, subclass(kind, type(layer), _PREFIX))
+    packing.change(layer, subclass(kind, type(layer), PREFIX))
     for name, value in {**attributes, "burnish_joined": packed}.items():
         setattr(layer, name, value)
 
 
 def _is_plain_norm(layer: Any, known: dict[str, bool]) -> bool:
-    if getattr(layer, "weight", None) is None or isinstance(layer, _NormAnswers):
+    if getattr(layer, "weight", None) is None or isinstance(layer, NormAnswers):
         return False
     kind = f"{type(layer)} {layer.weight.shape} {epsilon_of(layer)}"
     if kind not in known:

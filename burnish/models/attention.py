@@ -16,7 +16,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from burnish.kernels.attention import NAME, SHORT, SHORT_HALF, short_attention
-from burnish.kernels.few_tokens_attention import FEW, few_tokens_attention
+from burnish.kernels.few_tokens_attention import FEW, Hidden, few_tokens_attention
 from burnish.kernels.packed_attention import packed_attention
 from burnish.kernels.precision import arithmetic_type
 from burnish.kernels.segments import Segments
@@ -139,7 +139,7 @@ def attend(
         made = short_attention(query, key, value, scale, looks_back, attention_mask, dropout)
         return made.transpose(1, 2).contiguous(), None
     if is_simple and _are_few(query, attention_mask) and dropout == 0 and query.device.type == "cpu":
-        hidden = None if attention_mask is None else ~attention_mask
+        hidden = None if attention_mask is None else Hidden(~attention_mask)
         room: Room | None = others.get("room")
         few = (key, value, hidden) if room is None else (room.keys, room.values, room.hidden)
         return few_tokens_attention(query, *few, scale).transpose(1, 2).contiguous(), None

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from transformers.cache_utils import Cache, DynamicLayer
 
+from burnish.kernels.few_tokens_attention import Hidden
+
 _STEP = 64
 """Columns by which the room of a layer grows, so that it is copied once in so many tokens."""
 
@@ -22,8 +24,8 @@ class Room:
     """`[rows, key heads, room, size]`; finite where nothing is written yet."""
     values: torch.Tensor
     """The same, perhaps of another size."""
-    hidden: torch.Tensor
-    """Bool, true where a token is not attended to, broadcast to `[rows, 1, new tokens, room]`."""
+    hidden: Hidden
+    """What is not attended to."""
 
 
 class GrowingLayer(DynamicLayer):
@@ -51,10 +53,12 @@ class GrowingLayer(DynamicLayer):
         if self.stored is None or end > self.stored[0].shape[-2]:
             values: Any = self.values
             self.stored = _widened(held, key_states, end), _widened(values, value_states, end)
-        for stored, new in zip(self.stored, (key_states, value_states), strict=True):
-            stored[:, :, begin:end] = new
-        self.keys, self.values = (stored[:, :, :end] for stored in self.stored)
-        return self.keys, self.values
+        keys, values = self.stored
+        keys.narrow(2, begin, end - begin).copy_(key_states)
+        values.narrow(2, begin, end - begin).copy_(value_states)
+        found = keys.narrow(2, 0, end), values.narrow(2, 0, end)
+        self.keys, self.values = found
+        return found
 
     def take_back(self, columns: int) -> None:
         """Forgets the last columns."""
@@ -78,7 +82,7 @@ class GrowingCache(Cache):
 
     def __init__(self) -> None:
         super().__init__(layer_class_to_replicate=GrowingLayer)
-        self._hidden: tuple[Any, int, torch.Tensor] | None = None
+        self._hidden: tuple[Any, int, Hidden] | None = None
         """A mask, its columns, and what it hides of the room: the same for all layers of a step."""
 
     def room(self, layer: int, mask: torch.Tensor | None) -> Room | None:
@@ -95,11 +99,11 @@ class GrowingCache(Cache):
         keys, values = found.stored
         columns, width = found.keys.shape[2], keys.shape[2]
         known = self._hidden
-        if known is None or known[0] is not mask or known[1] != columns or known[2].shape[-1] != width:
+        if known is None or known[0] is not mask or known[1] != columns or known[2].mask.shape[-1] != width:
             shape = (1, 1, 1) if mask is None else tuple(mask.shape[:3])
             hidden = torch.ones(*shape, width, dtype=torch.bool, device=keys.device)
             hidden[..., :columns] = False if mask is None else ~mask
-            self._hidden = known = mask, columns, hidden
+            self._hidden = known = mask, columns, Hidden(hidden)
         return Room(keys, values, known[2])
 
 

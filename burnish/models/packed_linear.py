@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from burnish.kernels.precision import arithmetic_type
+from burnish.system.huge_pages import use_huge_pages
 
 _LEAST = 64
 """Inputs and outputs of a layer from which this pays; those of adapters have fewer."""
@@ -41,18 +42,30 @@ class PackedWeights:
         joined = torch.cat(list(weights)) if len(weights) > 1 else weights[0]
         self._packed = torch.ops.mkldnn._reorder_linear_weight(joined.to(dtype))
         self._bias = torch.cat(list(biases)).to(dtype) if biases else None
-        self._dtype = dtype
+        self._linear = torch.ops.mkldnn._linear_pointwise.default
+        self.dtype = dtype
+        """Of the arithmetic."""
+
+    @property
+    def memory(self) -> tuple[int, int]:
+        """Address and bytes of the weights."""
+        return torch.ops.mkldnn.data_ptr(self._packed), torch.ops.mkldnn._nbytes(self._packed)
 
     def product(self, inputs: torch.Tensor) -> torch.Tensor:
         """`[..., inputs]` to `[..., outputs of all layers]`: of a row, the same alone and among others."""
         given = inputs.to(arithmetic_type(inputs))
-        if given.dtype != self._dtype or torch.is_grad_enabled():
-            raise TypeError(f"these weights are packed for answers in {self._dtype}")
-        flat = given.reshape(-1, given.shape[-1])
-        if len(flat) == 1 and flat.shape[1] > _WIDE:
-            flat = flat.repeat(2, 1)  # costs nothing: the weights are what has to be read
-        found = torch.ops.mkldnn._linear_pointwise(flat, self._packed, self._bias, "none", [], "")
-        return found[: given.shape[:-1].numel()].view(*inputs.shape[:-1], found.shape[-1])
+        if given.dtype != self.dtype or torch.is_grad_enabled():
+            raise TypeError(f"these weights are packed for answers in {self.dtype}")
+        found = self.of_rows(given.reshape(-1, given.shape[-1]))
+        return found.view(*inputs.shape[:-1], found.shape[-1])
+
+    def of_rows(self, inputs: torch.Tensor) -> torch.Tensor:
+        """The same of `[rows, inputs]` that are known to be in the type of the arithmetic."""
+        number, width = inputs.shape
+        if number == 1 and width > _WIDE:
+            # costs nothing: the weights are what has to be read
+            return self._linear(inputs.repeat(2, 1), self._packed, self._bias, "none", [], "")[:1]
+        return self._linear(inputs, self._packed, self._bias, "none", [], "")
 
 
 class PackedLinear(nn.Linear):
@@ -94,6 +107,7 @@ class Packing:
         self._dtype = dtype
         self._tried: dict[tuple[int, int], bool] = {}
         self._undo: list[Callable[[], None]] = []
+        self._packed: list[PackedWeights] = []
 
     @property
     def is_empty(self) -> bool:
@@ -119,6 +133,7 @@ class Packing:
                 alone: Any = layer
                 alone.packed = packed
             self._undo.append(lambda layer=layer, weight=weight: setattr(layer, "weight", weight))
+        self._packed.append(packed)
         return packed
 
     def change(self, layer: nn.Module, kind: type[nn.Module]) -> None:
@@ -127,8 +142,13 @@ class Packing:
         layer.__class__ = kind
         self._undo.append(lambda: setattr(layer, "__class__", before))
 
+    def settle(self) -> None:
+        """Keeps what was packed for long: in memory that is read faster."""
+        use_huge_pages(packed.memory for packed in self._packed)
+
     def undo(self) -> None:
         """Takes everything back."""
+        self._packed.clear()
         while self._undo:
             self._undo.pop()()
 

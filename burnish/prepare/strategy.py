@@ -48,7 +48,7 @@ def _check_offload(recipe: Recipe, processes: int, device: str) -> None:
         raise RecipeError(
             "`distributed.offload` is `true`, which needs several processes",
             "Only weights that processes share are offloaded, and this run has one process.",
-            f"Add `--processes` (to `burnish plan`: `--gpus`) with the number of GPUs. Or: {leave[0].lower()}{leave[1:]}",
+            f"Add `--processes`, or `--gpus` to `burnish plan`. Or: {leave[0].lower()}{leave[1:]}",
         )
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM
 
-from burnish.kernels.few_tokens_attention import few_tokens_attention, few_tokens_attention_reference
+from burnish.kernels.few_tokens_attention import Hidden, few_tokens_attention, few_tokens_attention_reference
 from burnish.models import answering, attention, packed_linear
 from burnish.models.answering import arrange_for_answers
 from burnish.models.growing_cache import GrowingCache
@@ -41,13 +41,13 @@ def test_attention_of_few_tokens(
     mask = torch.rand(rows, 1, new, tokens) < 0.5 if is_masked else None
     if mask is not None:
         mask[..., -1] = True
-    hidden = None if mask is None else ~mask
-    expected = few_tokens_attention_reference(query.double(), key.double(), value.double(), hidden, 0.3)
+    hidden = None if mask is None else Hidden(~mask)
+    expected = few_tokens_attention_reference(query.double(), key.double(), value.double(), mask, 0.3)
     given = [part.to(dtype) for part in (query, key, value)]
     room = cache.room(0, mask)
     assert room is not None
     assert room.keys.shape[2] > tokens
-    theirs = few_tokens_attention_reference(*given, hidden, 0.3)
+    theirs = few_tokens_attention_reference(*given, mask, 0.3)
     for found in (
         few_tokens_attention(*given, hidden, 0.3),
         few_tokens_attention(given[0], room.keys.to(dtype), room.values.to(dtype), room.hidden, 0.3),
@@ -65,7 +65,7 @@ def test_room_is_hidden_at_every_step() -> None:
             key, value = cache.update(torch.randn(1, 2, 1, 8), torch.randn(1, 2, 1, 8), layer)
             room = cache.room(layer, None)
             assert room is not None
-            assert (~room.hidden).sum() == step + 1
+            assert (~room.hidden.mask).sum() == step + 1
             query = torch.randn(1, 4, 1, 8)
             expected = few_tokens_attention_reference(query, key, value, None, 0.3)
             found = few_tokens_attention(query, room.keys, room.values, room.hidden, 0.3)

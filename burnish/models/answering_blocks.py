@@ -1,0 +1,171 @@
+"""Whole blocks of networks that only answer: attention, feed-forward layer, norms and both sums in one function.
+
+Called one by one, the parts of a block take more time than their arithmetic for a few new tokens: each is a module with
+hooks to look for, arguments to pass on and shapes to find out again. A block is taken for one of this kind only after a
+trial, and computes what its parts would, bit for bit; whatever it does not support, it leaves to them.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from burnish.kernels.few_tokens_attention import FEW, few_tokens_attention
+from burnish.kernels.gated_mlp import ACTIVATIONS
+from burnish.kernels.precision import arithmetic_type
+from burnish.models.answering_layers import PREFIX, AttentionAnswers, GatedAnswers, NormAnswers, normalized, rotated
+from burnish.models.attention import NAMES
+from burnish.models.fused_layers import subclass
+from burnish.models.growing_cache import GrowingCache
+from burnish.models.packed_linear import PackedLinear, Packing
+
+_NAMES = ("input_layernorm", "self_attn", "post_attention_layernorm", "mlp")
+"""Of the parts of a block in transformers' decoders."""
+_OUTPUTS = ("o_proj", "down_proj")
+"""Of the layers with which attention and feed-forward layer end."""
+_UNREAD = {"position_ids", "use_cache", "cache_position"}
+"""Arguments of a block that change nothing where keys are rotated before they are cached."""
+_FAILURES = (TypeError, ValueError, RuntimeError, IndexError, AttributeError, KeyError)
+
+
+@dataclass(slots=True)
+class _Parts:
+    """The modules of a block, looked up once."""
+
+    norms: tuple[NormAnswers, NormAnswers]
+    attention: Any
+    gated: Any
+    outputs: tuple[PackedLinear, PackedLinear]
+
+
+class _BlockAnswers(nn.Module):
+    """A decoder block whose parts are those of `answering_layers`."""
+
+    burnish_parts: _Parts
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        attention_mask: Any = None,
+        position_embeddings: Any = None,
+        past_key_values: Any = None,
+        **others: Any,
+    ) -> Any:
+        """`[rows, new tokens, width]` to the same; arguments as those of transformers' blocks."""
+        parts = self.burnish_parts
+        if not (
+            isinstance(past_key_values, GrowingCache)
+            and others.keys() <= _UNREAD
+            and _are_few(hidden_states, attention_mask)
+            and _is_as_found(parts, hidden_states)
+        ):
+            return super().forward(
+                hidden_states, attention_mask=attention_mask, position_embeddings=position_embeddings,
+                past_key_values=past_key_values, **others,
+            )  # fmt: skip
+        attention, gated = parts.attention, parts.gated
+        rows, new, width = hidden_states.shape
+        inputs = hidden_states.reshape(-1, width)
+        heads = attention.burnish_joined.of_rows(normalized(inputs, parts.norms[0]))
+        query, key, value = rotated(heads.view(rows, new, -1, attention.head_dim), attention, position_embeddings)
+        past_key_values.update(key, value, attention.layer_idx)
+        room: Any = past_key_values.room(attention.layer_idx, attention_mask)
+        seen = few_tokens_attention(query, room.keys, room.values, room.hidden, attention.scaling)
+        inputs = inputs + parts.outputs[0].packed.of_rows(seen.transpose(1, 2).reshape(rows * new, -1))
+        gate, up = gated.burnish_joined.of_rows(normalized(inputs, parts.norms[1])).chunk(2, -1)
+        active = ACTIVATIONS[gated.burnish_activation](gate) * up
+        return (inputs + parts.outputs[1].packed.of_rows(active)).view(rows, new, width)
+
+
+def _are_few(inputs: torch.Tensor, mask: Any) -> bool:
+    """Whether these are tokens that `attend` hands to `few_tokens_attention`, whatever is in the cache."""
+    new = inputs.shape[1]
+    if mask is None:
+        return new == 1
+    return isinstance(mask, torch.Tensor) and mask.dtype == torch.bool and new <= (FEW if new < mask.shape[-1] else 1)
+
+
+def _is_as_found(parts: _Parts, inputs: torch.Tensor) -> bool:
+    """Whether the modules are those that were looked up, around which an adapter may have come, and compute in the type
+    of the inputs."""
+    attention, gated = parts.attention, parts.gated
+    return (
+        attention._modules["o_proj"] is parts.outputs[0]
+        and gated._modules["down_proj"] is parts.outputs[1]
+        and inputs.dtype == arithmetic_type(inputs) == attention.burnish_joined.dtype == parts.norms[0].weight.dtype
+        and not torch.is_grad_enabled()
+    )
+
+
+def join_blocks(network: nn.Module, packing: Packing) -> None:
+    """Replaces the classes of the blocks that pass their trial, after their parts were replaced."""
+    known = dict[type[nn.Module], bool]()
+    for block in list(network.modules()):
+        parts = _parts(block)
+        if parts is None:
+            continue
+        kind = type(block)
+        if kind not in known:
+            known[kind] = _adds_its_parts(block)
+        if known[kind]:
+            packing.change(block, subclass(_BlockAnswers, kind, PREFIX))
+            joined: Any = block
+            joined.burnish_parts = parts
+
+
+def _parts(block: nn.Module) -> _Parts | None:
+    """The parts of a block; None if it has others, or others than those of `answering_layers`."""
+    if isinstance(block, _BlockAnswers) or set(block._modules) != set(_NAMES):
+        return None
+    if block._parameters or block._buffers or block._forward_hooks or block._forward_pre_hooks:
+        return None
+    first, attention, second, gated = (block._modules[name] for name in _NAMES)
+    if not isinstance(attention, AttentionAnswers) or not isinstance(gated, GatedAnswers):
+        return None
+    own: Any = attention
+    if own.config._attn_implementation != NAMES["cpu"]:
+        return None
+    if not isinstance(first, NormAnswers) or not isinstance(second, NormAnswers):
+        return None
+    outputs = attention._modules.get(_OUTPUTS[0]), gated._modules.get(_OUTPUTS[1])
+    if not isinstance(outputs[0], PackedLinear) or not isinstance(outputs[1], PackedLinear):
+        return None
+    return _Parts((first, second), attention, gated, (outputs[0], outputs[1]))
+
+
+class _StandIn(nn.Module):
+    """Maps numbers to others, and keeps what it was given besides."""
+
+    def __init__(self, scale: float, offset: float, is_attention: bool = False) -> None:
+        super().__init__()
+        self.scale, self.offset, self.is_attention = scale, offset, is_attention
+        self.given: dict[str, Any] = {}
+
+    def forward(self, hidden_states: torch.Tensor, **given: Any) -> Any:
+        """The numbers, with None beside them where attention has its shares."""
+        self.given = given
+        made = hidden_states * self.scale + self.offset
+        return (made, None) if self.is_attention else made
+
+
+def _adds_its_parts(block: Any) -> bool:
+    """Whether a block adds attention and feed-forward layer, each after its norm, to what it is given, and nothing
+    else; tried with stand-ins for the four."""
+    small = copy.copy(block)
+    made = _StandIn(2, 1), _StandIn(3, 5, is_attention=True), _StandIn(5, -7), _StandIn(7, 11)
+    first, attention, second, gated = made
+    small._modules = dict(zip(_NAMES, made, strict=True))
+    inputs = torch.arange(6.0).view(1, 2, 3)
+    marks = {name: object() for name in ("attention_mask", "position_embeddings", "past_key_values")}
+    try:
+        found = small.forward(inputs, **marks)
+    except _FAILURES:
+        return False
+    between = inputs + attention(first(inputs), **attention.given)[0]
+    expected = between + gated(second(between))
+    is_same = isinstance(found, torch.Tensor) and torch.equal(found, expected)
+    return is_same and all(attention.given.get(name) is mark for name, mark in marks.items())
