@@ -287,7 +287,10 @@ class LoraMethod(AdapterMethod):
         return reason
 
     def add(self, network: Any, result: Path, name: str) -> bool:
-        """PEFT keeps several adapters on one base."""
+        """PEFT keeps several adapters on one base; but those that read its weights, which may be packed, stay alone."""
+        settings = parse_json((result / "adapter_config.json").read_bytes())
+        if settings.get("use_dora") or settings.get("lora_bias"):
+            return False
 
         def load() -> Any:
             check_settings(result, self.kind, [name for name, _ in network.named_modules()])

@@ -21,12 +21,10 @@ from burnish.models.answering_layers import PREFIX, AttentionAnswers, GatedAnswe
 from burnish.models.attention import NAMES
 from burnish.models.fused_layers import subclass
 from burnish.models.growing_cache import GrowingCache
-from burnish.models.packed_linear import PackedLinear, Packing
+from burnish.models.packed_linear import Packing
 
 _NAMES = ("input_layernorm", "self_attn", "post_attention_layernorm", "mlp")
 """Of the parts of a block in transformers' decoders."""
-_OUTPUTS = ("o_proj", "down_proj")
-"""Of the layers with which attention and feed-forward layer end."""
 _UNREAD = {"position_ids", "use_cache", "cache_position"}
 """Arguments of a block that change nothing where keys are rotated before they are cached."""
 _FAILURES = (TypeError, ValueError, RuntimeError, IndexError, AttributeError, KeyError)
@@ -39,7 +37,6 @@ class _Parts:
     norms: tuple[NormAnswers, NormAnswers]
     attention: Any
     gated: Any
-    outputs: tuple[PackedLinear, PackedLinear]
 
 
 class _BlockAnswers(nn.Module):
@@ -59,9 +56,11 @@ class _BlockAnswers(nn.Module):
         parts = self.burnish_parts
         if not (
             isinstance(past_key_values, GrowingCache)
-            and others.keys() <= _UNREAD
+            and all(value is None or name in _UNREAD for name, value in others.items())
             and _are_few(hidden_states, attention_mask)
-            and _is_as_found(parts, hidden_states)
+            and hidden_states.dtype == parts.attention.burnish_joined.dtype == arithmetic_type(hidden_states)
+            and hidden_states.dtype == parts.norms[0].weight.dtype
+            and not torch.is_grad_enabled()
         ):
             return super().forward(
                 hidden_states, attention_mask=attention_mask, position_embeddings=position_embeddings,
@@ -75,10 +74,10 @@ class _BlockAnswers(nn.Module):
         past_key_values.update(key, value, attention.layer_idx)
         room: Any = past_key_values.room(attention.layer_idx, attention_mask)
         seen = few_tokens_attention(query, room.keys, room.values, room.hidden, attention.scaling)
-        inputs = inputs + parts.outputs[0].packed.of_rows(seen.transpose(1, 2).reshape(rows * new, -1))
+        inputs = attention.burnish_output.of_rows(seen.transpose(1, 2).reshape(rows * new, -1)).add_(inputs)
         gate, up = gated.burnish_joined.of_rows(normalized(inputs, parts.norms[1])).chunk(2, -1)
-        active = ACTIVATIONS[gated.burnish_activation](gate) * up
-        return (inputs + parts.outputs[1].packed.of_rows(active)).view(rows, new, width)
+        active = ACTIVATIONS[gated.burnish_activation](gate).mul_(up)
+        return gated.burnish_output.of_rows(active).add_(inputs).view(rows, new, width)
 
 
 def _are_few(inputs: torch.Tensor, mask: Any) -> bool:
@@ -87,18 +86,6 @@ def _are_few(inputs: torch.Tensor, mask: Any) -> bool:
     if mask is None:
         return new == 1
     return isinstance(mask, torch.Tensor) and mask.dtype == torch.bool and new <= (FEW if new < mask.shape[-1] else 1)
-
-
-def _is_as_found(parts: _Parts, inputs: torch.Tensor) -> bool:
-    """Whether the modules are those that were looked up, around which an adapter may have come, and compute in the type
-    of the inputs."""
-    attention, gated = parts.attention, parts.gated
-    return (
-        attention._modules["o_proj"] is parts.outputs[0]
-        and gated._modules["down_proj"] is parts.outputs[1]
-        and inputs.dtype == arithmetic_type(inputs) == attention.burnish_joined.dtype == parts.norms[0].weight.dtype
-        and not torch.is_grad_enabled()
-    )
 
 
 def join_blocks(network: nn.Module, packing: Packing) -> None:
@@ -131,10 +118,7 @@ def _parts(block: nn.Module) -> _Parts | None:
         return None
     if not isinstance(first, NormAnswers) or not isinstance(second, NormAnswers):
         return None
-    outputs = attention._modules.get(_OUTPUTS[0]), gated._modules.get(_OUTPUTS[1])
-    if not isinstance(outputs[0], PackedLinear) or not isinstance(outputs[1], PackedLinear):
-        return None
-    return _Parts((first, second), attention, gated, (outputs[0], outputs[1]))
+    return _Parts((first, second), attention, gated)
 
 
 class _StandIn(nn.Module):

@@ -7,6 +7,7 @@ its parts, and is taken for one of these kinds only after a trial.
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -14,10 +15,11 @@ from torch import nn
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from burnish.kernels.gated_mlp import ACTIVATIONS
+from burnish.models.adapted_product import AdaptedProduct, base_of
 from burnish.models.fast_paths import computes_rms_norm, epsilon_of
 from burnish.models.fused_layers import GATED, PROJECTIONS, Trials, subclass
 from burnish.models.growing_cache import GrowingCache
-from burnish.models.packed_linear import PackedWeights, Packing, is_plain
+from burnish.models.packed_linear import Packing, is_plain
 
 PREFIX = "Answering"
 """Of the names of classes."""
@@ -27,19 +29,20 @@ class GatedAnswers(nn.Module):
     """A gated feed-forward layer with its first two products in one."""
 
     burnish_activation: str
-    burnish_joined: PackedWeights
-    down_proj: nn.Module
+    burnish_joined: AdaptedProduct
+    burnish_output: AdaptedProduct
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """`[..., width]` to `[..., width]`."""
         gate, up = self.burnish_joined.product(inputs).chunk(2, -1)
-        return self.down_proj(ACTIVATIONS[self.burnish_activation](gate) * up)
+        return self.burnish_output.product(ACTIVATIONS[self.burnish_activation](gate).mul_(up))
 
 
 class AttentionAnswers(nn.Module):
     """An attention layer with rotary embeddings; queries, keys and values are one product."""
 
-    burnish_joined: PackedWeights
+    burnish_joined: AdaptedProduct
+    burnish_output: AdaptedProduct
     burnish_heads: tuple[int, int]
     """Of queries, and of keys."""
 
@@ -62,7 +65,7 @@ class AttentionAnswers(nn.Module):
             others["room"] = past_key_values.room(layer.layer_idx, attention_mask)
         attend = ALL_ATTENTION_FUNCTIONS[layer.config._attn_implementation]
         output, shares = attend(self, query, key, value, attention_mask, dropout=0.0, scaling=layer.scaling, **others)
-        return layer.o_proj(output.reshape(rows, width, -1)), shares
+        return self.burnish_output.product(output.reshape(rows, width, -1)), shares
 
 
 class NormAnswers(nn.Module):
@@ -83,7 +86,8 @@ def normalized(inputs: torch.Tensor, norm: NormAnswers) -> torch.Tensor:
     wide = inputs.to(torch.float32, copy=True)
     length = torch.linalg.vector_norm(wide, 2, -1, keepdim=True)
     share = torch.addcmul(norm.burnish_epsilon, length, length, value=1 / wide.shape[-1]).rsqrt_()
-    return norm.weight * wide.mul_(share).to(inputs.dtype)
+    narrow = wide.mul_(share).to(inputs.dtype)
+    return narrow.mul_(norm.weight) if norm.weight.dtype == narrow.dtype else norm.weight * narrow
 
 
 def rotated(
@@ -101,7 +105,7 @@ def rotated(
     cosine, sine = (turn.unsqueeze(1) for turn in turns)
     turning = heads[:, : queries + keys]
     first, second = turning.chunk(2, -1)
-    turned = torch.addcmul(turning * cosine, torch.cat((-second, first), -1), sine)
+    turned = (turning * cosine).addcmul_(torch.cat((-second, first), -1), sine)
     return turned[:, :queries], turned[:, queries:], heads[:, queries + keys :]
 
 
@@ -109,10 +113,10 @@ def join_layers(network: nn.Module, packing: Packing) -> None:
     """Replaces the classes of the layers that pass their trial."""
     trials, norms = Trials(), dict[str, bool]()
     for layer in list(network.modules()):
-        if _all_plain(layer, GATED[:2]) and (found := trials.gated(layer)) is not None:
-            _join(layer, GATED[:2], GatedAnswers, packing, **found)
-        elif _all_plain(layer, PROJECTIONS[:3]) and trials.attention(layer) is not None:
-            _join(layer, PROJECTIONS[:3], AttentionAnswers, packing, burnish_heads=_heads(layer))
+        if (bare := _bare(layer, GATED)) is not None and (found := trials.gated(bare)) is not None:
+            _join(layer, GATED, GatedAnswers, packing, **found)
+        elif (bare := _bare(layer, PROJECTIONS)) is not None and trials.attention(bare) is not None:
+            _join(layer, PROJECTIONS, AttentionAnswers, packing, burnish_heads=_heads(bare))
         elif (epsilon := epsilon_of(layer)) is not None and _is_plain_norm(layer, norms):
             packing.change(layer, subclass(NormAnswers, type(layer), PREFIX))
             norm: Any = layer
@@ -123,16 +127,27 @@ def _heads(layer: Any) -> tuple[int, ...]:
     return tuple(layer._modules[name].out_features // int(layer.head_dim) for name in PROJECTIONS[:2])
 
 
-def _all_plain(layer: nn.Module, names: tuple[str, ...]) -> bool:
-    return all(is_plain(layer._modules.get(name)) for name in names)
+def _bare(layer: nn.Module, names: tuple[str, ...]) -> nn.Module | None:
+    """A layer without the adapters around its parts of these names; None if these are not plain."""
+    parts = {name: base_of(layer._modules.get(name)) for name in names}
+    if not all(map(is_plain, parts.values())):
+        return None
+    bare = copy.copy(layer)
+    bare._modules = {**layer._modules, **parts}
+    return bare
 
 
 def _join(layer: Any, names: tuple[str, ...], kind: type[nn.Module], packing: Packing, **attributes: Any) -> None:
-    packed = packing.pack([layer._modules[name] for name in names])
-    if packed is None:
+    """Joins all layers of these names but the last, which is the output layer, and gives the whole another class."""
+    *first, last = names
+    output = packing.pack([base_of(layer._modules[last])])
+    joined = None if output is None else packing.pack([base_of(layer._modules[name]) for name in first])
+    if output is None or joined is None:
         return
     packing.change(layer, subclass(kind, type(layer), PREFIX))
-    for name, value in {**attributes, "burnish_joined": packed}.items():
+    products = {"burnish_joined": AdaptedProduct(layer, first, joined)}
+    products |= {"burnish_output": AdaptedProduct(layer, [last], output)}
+    for name, value in {**attributes, **products}.items():
         setattr(layer, name, value)
 
 

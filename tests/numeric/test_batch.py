@@ -18,6 +18,7 @@ from burnish.models.answering import arrange_for_answers
 from burnish.models.generation import generate_batch
 from burnish.models.packed_linear import PackedWeights, can_pack
 from tests.numeric.test_gguf import MODELS
+from tests.tiny_adapters import with_adapter
 from tests.tiny_models import make_network, make_tokenizer
 
 PACKS = pytest.mark.skipif(not can_pack(torch.float32), reason="this build of torch has no oneDNN")
@@ -74,14 +75,17 @@ def test_answers_are_those_of_generate(layout: str) -> None:
     assert [until_stop(row.new) for row in rows] == expected
 
 
-@pytest.mark.parametrize("layout", ["llama", "qwen3", "gpt2"])
+@pytest.mark.parametrize("layout", ["llama", "llama with an adapter", "qwen3", "gpt2"])
 @pytest.mark.parametrize("looks_up", [False, True])
 def test_answers_are_those_of_generate_after_arranging(
     layout: str, looks_up: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(packed_linear, "_LEAST", 1)
     monkeypatch.setattr(growing_cache, "_STEP", 16)
-    network, tokenizer = MODELS[layout]().eval(), make_tokenizer()
+    name, _, has_adapter = layout.partition(" ")
+    network, tokenizer = MODELS[name]().eval(), make_tokenizer()
+    if has_adapter:
+        network = with_adapter(network, ("q_proj", "o_proj", "up_proj", "down_proj"), is_fused=False).eval()
     texts = prompts(6, seed=2)
     expected = [generate_batch(network, tokenizer, [ids], (), 34)[0] for ids in texts]
     arrange_for_answers(network, "fp32")

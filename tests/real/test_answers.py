@@ -17,6 +17,7 @@ from burnish.inference.batch import Asked, Batch, Row
 from burnish.inference.llama_cpp import LlamaCpp
 from burnish.inference.proof import ODD_TEXTS, prove_outputs, prove_tokens
 from burnish.inference.sampling import Chooser, Sampling
+from burnish.models import answering_blocks
 from burnish.models.answering import arrange_for_answers
 from burnish.models.attention import NAMES
 from burnish.models.generation import generate_batch
@@ -91,6 +92,29 @@ def test_fast_answers_in_bf16_are_as_exact_as_the_models_own(folder: Path, netwo
     assert half.config._attn_implementation == NAMES["cpu"]
     assert type(half.model.layers[0].self_attn).__name__ == "AnsweringLlamaAttention" or not can_pack(torch.bfloat16)
     assert errors().median() <= 1.25 * own.median()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_block_gives_what_its_parts_give(folder: Path, precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bit for bit, so that the tokens drawn are the same, too."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    dtype = {"fp32": "float32", "bf16": "bfloat16"}[precision]
+    network: Any = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval()
+    arrange_for_answers(network, precision)
+    if not can_pack(network.dtype):
+        pytest.skip(f"no products in {precision} on this machine")
+    assert {type(block).__name__ for block in network.model.layers} == {"AnsweringLlamaDecoderLayer"}
+    sampling, answers = Sampling(1.0, seed=1), []
+    for _ in range(2):
+        rows = [Row(Asked(ids, (2,), 24, sampling), Chooser(sampling)) for ids in prompts(tokenizer)]
+        batch = Batch(network, precision, looks_up=False)
+        for part in batch.parts(rows):
+            batch.join(part)
+        while batch.rows:
+            batch.step()
+        answers.append([row.new for row in rows])
+        monkeypatch.setattr(answering_blocks, "_are_few", lambda *given: False)
+    assert answers[0] == answers[1]
 
 
 def test_answers_in_a_batch_are_those_of_generate(folder: Path, network: Any) -> None:

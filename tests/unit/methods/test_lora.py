@@ -393,3 +393,16 @@ def test_learning_rates_grow_as_models_shrink() -> None:
     rate = LoraMethod().learning_rate
     assert [rate(number) for number in (7 * 10**9, 10**9, 10**8)] == [2e-4, 2.1e-4, 5e-4]
     assert rate(10**6) == pytest.approx(5e-3)
+
+
+@pytest.mark.parametrize("option", ["dora", "bias"])
+def test_adapters_that_read_the_weights_of_the_base_are_not_added_to_others(option: str, tmp_path: Path) -> None:
+    """Answers are computed with packed weights, which nothing else can read."""
+    plain, other = make_network("llama"), apply(make_network("llama"))
+    settings = {"dora": "use_dora", "bias": "lora_bias"}
+    other.save_pretrained(str(tmp_path))
+    path = tmp_path / "adapter_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), settings[option]: True}), encoding="utf-8")
+    network = apply(plain)
+    assert not LoraMethod().add(network, tmp_path, "second")
+    assert list(network.peft_config) == ["default"]
