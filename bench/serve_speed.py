@@ -1,9 +1,10 @@
 """Tokens per second of answers written at a time: Burnish's batch, transformers' `generate`, and llama.cpp.
 
     python bench/serve_speed.py MODEL [--at 1 8 24] [--tokens 64] [--rounds 3] [--precision fp32] [--gguf FILE]
-                                 [--without-lookup]
+                                 [--without-lookup] [--run RUN]
 
-MODEL is a folder of a base model. Every program continues the same random prompts of 16 to 128 tokens by as many
+MODEL is a folder of a base model; with `--run`, Burnish and transformers answer with the adapter of a run that was
+trained on it, which neither merges. Every program continues the same random prompts of 16 to 128 tokens by as many
 greedy tokens, each in a process of its own; the prompts are other ones in every round. llama.cpp (`xllamacpp`) takes
 part with a file of MODEL in the same precision. The last line is what it costs to hold answers to a JSON schema:
 milliseconds per token beside those of a plain answer.
@@ -43,10 +44,14 @@ def prompts(number: int, vocabulary: int, seed: int) -> list[list[int]]:
 
 def loaded(options: argparse.Namespace) -> tuple[Any, Any]:
     """Network and tokenizer, as `burnish serve` has them."""
-    from burnish.inference.session import Session
+    from burnish.inference.session import Session, open_session
     from burnish.lineage.opened import open_model
     from burnish.recipe.schema import ModelSection, Recipe
 
+    if options.run:
+        session = open_session(str(options.run))
+        assert session.opened.precision == options.precision, "the run has another precision"
+        return session.network, session
     section = ModelSection(name=str(options.model), precision=options.precision)
     session = Session(open_model(Recipe(task="chat", model=section), None))
     return session.network, session
@@ -74,10 +79,13 @@ def with_burnish(options: argparse.Namespace) -> Callable[[list[list[int]]], Non
 def with_transformers(options: argparse.Namespace) -> Callable[[list[list[int]]], None]:
     """One padded batch."""
     import torch
+    from peft import PeftModel
     from transformers import AutoModelForCausalLM, GenerationConfig
 
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[options.precision]
-    network = AutoModelForCausalLM.from_pretrained(str(options.model), dtype=dtype).eval()
+    network: Any = AutoModelForCausalLM.from_pretrained(str(options.model), dtype=dtype).eval()
+    if options.run:
+        network = PeftModel.from_pretrained(network, str(options.run / "adapter")).eval()
     length = {"max_new_tokens": options.tokens, "min_new_tokens": options.tokens}
     config = GenerationConfig(**length, pad_token_id=0, eos_token_id=2)
 
@@ -171,6 +179,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     parser.add_argument("--without-lookup", action="store_true", help="let Burnish guess no tokens")
+    parser.add_argument("--run", type=Path, help="a run with an adapter on MODEL")
     parser.add_argument("--gguf", type=Path, help="MODEL for llama.cpp, in the same precision")
     parser.add_argument("--only", choices=PROGRAMS, help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from burnish.kernels.dropout import drawn_mask
 from burnish.kernels.precision import arithmetic_type
 from burnish.kernels.scratch import scratch
 
@@ -133,8 +134,15 @@ def attend_merged(
         seq = key.shape[1]
         scores.view(batch, -1, seq, seq).masked_fill_(masked, torch.finfo(scores.dtype).min)
     probabilities = _softmax(scores)
-    kept_mask = torch.empty_like(probabilities, dtype=torch.bool).bernoulli_(1 - dropout) if dropout else None
-    return torch.bmm(_apply_dropout(probabilities, kept_mask, dropout), value), probabilities, kept_mask
+    kept = _drawn(probabilities, dropout) if dropout else None
+    return torch.bmm(_apply_dropout(probabilities, kept, dropout), value), probabilities, kept
+
+
+def _drawn(probabilities: torch.Tensor, dropout: float) -> torch.Tensor:
+    """Which probabilities are kept."""
+    if probabilities.device.type == "cpu":
+        return drawn_mask(probabilities.shape, dropout)
+    return torch.empty_like(probabilities, dtype=torch.bool).bernoulli_(1 - dropout)
 
 
 def _scaled_product(left: torch.Tensor, right: torch.Tensor, scale: float) -> torch.Tensor:
