@@ -61,6 +61,7 @@ SETTINGS = {
     "evaluate.every": 20,
     "data.validation_fraction": 0.25,
     "data.context": 64,
+    "seed": 1,
 }
 
 
