@@ -12,8 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from burnish.kernels.precision import arithmetic_type
-from burnish.models.packed_linear import PackedLinear, PackedWeights, TakenLinear
+from burnish.models.packed_linear import PackedLinear, PackedWeights, RowsProduct, TakenLinear
 
 Active = tuple[str | None, ...]
 """The name of each layer's adapter; None without one."""
@@ -26,7 +25,7 @@ def base_of(layer: Any) -> Any:
     return layer.base_layer
 
 
-class AdaptedProduct:
+class AdaptedProduct(RowsProduct):
     """What one or several layers of a module give for the same inputs.
 
     Args:
@@ -37,24 +36,8 @@ class AdaptedProduct:
 
     def __init__(self, module: nn.Module, names: Sequence[str], packed: PackedWeights) -> None:
         self._layers, self._names, self._packed = module._modules, tuple(names), packed
+        self.dtype = packed.dtype
         self._made: dict[Active, tuple[Any, PackedWeights, PackedWeights]] = {}
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of the arithmetic."""
-        return self._packed.dtype
-
-    def product(self, inputs: torch.Tensor) -> torch.Tensor:
-        """`[..., inputs]` to `[..., outputs of all layers]`.
-
-        Raises:
-            TypeError: the arithmetic is of another type, or gradients are asked for.
-        """
-        given = inputs.to(arithmetic_type(inputs))
-        if given.dtype != self.dtype or torch.is_grad_enabled():
-            raise TypeError(f"these weights are packed for answers in {self.dtype}")
-        found = self.of_rows(given.reshape(-1, given.shape[-1]))
-        return found.view(*inputs.shape[:-1], found.shape[-1])
 
     def of_rows(self, inputs: torch.Tensor) -> torch.Tensor:
         """The same of `[rows, inputs]` that are known to be in the type of the arithmetic."""

@@ -231,11 +231,13 @@ def _install_dropout(network: Any, device: str) -> Undo | None:
     """The same chances from fewer random numbers; measured on the CPU alone."""
     if device != "cpu":
         return None
-    return _replace(network, lambda module: FastDropout(module.p) if _drops(module) else None)
+    return _replace(network, _fast_dropout)
 
 
-def _drops(module: nn.Module) -> bool:
-    return type(module) is nn.Dropout and not module.inplace and 0 < module.p < 1
+def _fast_dropout(module: nn.Module) -> FastDropout | None:
+    if isinstance(module, nn.Dropout) and type(module) is nn.Dropout and not module.inplace and 0 < module.p < 1:
+        return FastDropout(module.p)
+    return None
 
 
 def _install_layers(network: Any, device: str) -> Undo | None:

@@ -8,6 +8,7 @@ an output layer shares.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -29,7 +30,26 @@ _LEAST_ERROR = 1e-5
 """As a share of the largest result: below it, rounding."""
 
 
-class PackedWeights:
+class RowsProduct(ABC):
+    """What is computed for each row of inputs by itself, in one type of arithmetic."""
+
+    dtype: torch.dtype
+    """Of the arithmetic."""
+
+    def product(self, inputs: torch.Tensor) -> torch.Tensor:
+        """`[..., inputs]` to `[..., outputs of all layers]`: of a row, the same alone and among others."""
+        given = inputs.to(arithmetic_type(inputs))
+        if given.dtype != self.dtype or torch.is_grad_enabled():
+            raise TypeError(f"these weights are packed for answers in {self.dtype}")
+        found = self.of_rows(given.reshape(-1, given.shape[-1]))
+        return found.view(*inputs.shape[:-1], found.shape[-1])
+
+    @abstractmethod
+    def of_rows(self, inputs: torch.Tensor) -> torch.Tensor:
+        """The same of `[rows, inputs]` that are known to be in the type of the arithmetic."""
+
+
+class PackedWeights(RowsProduct):
     """Weights of one or several layers with the same inputs, in oneDNN's layout.
 
     Args:
@@ -44,26 +64,17 @@ class PackedWeights:
         self._bias = torch.cat(list(biases)).to(dtype) if biases else None
         self._linear = torch.ops.mkldnn._linear_pointwise.default
         self.dtype = dtype
-        """Of the arithmetic."""
 
     @property
     def memory(self) -> tuple[int, int]:
         """Address and bytes of the weights."""
         return torch.ops.mkldnn.data_ptr(self._packed), torch.ops.mkldnn._nbytes(self._packed)
 
-    def product(self, inputs: torch.Tensor) -> torch.Tensor:
-        """`[..., inputs]` to `[..., outputs of all layers]`: of a row, the same alone and among others."""
-        given = inputs.to(arithmetic_type(inputs))
-        if given.dtype != self.dtype or torch.is_grad_enabled():
-            raise TypeError(f"these weights are packed for answers in {self.dtype}")
-        found = self.of_rows(given.reshape(-1, given.shape[-1]))
-        return found.view(*inputs.shape[:-1], found.shape[-1])
-
     def of_rows(self, inputs: torch.Tensor) -> torch.Tensor:
         """The same of `[rows, inputs]` that are known to be in the type of the arithmetic."""
         number, width = inputs.shape
         if number == 1 and width > _WIDE:
-            # costs nothing: the weights are what has to be read
+            # costs little: the weights are what has to be read
             return self._linear(inputs.repeat(2, 1), self._packed, self._bias, "none", [], "")[:1]
         return self._linear(inputs, self._packed, self._bias, "none", [], "")
 

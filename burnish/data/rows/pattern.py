@@ -85,9 +85,9 @@ class Pattern:
 
 
 _NAMED = 6
+"""Names of a column that an error lists."""
 _TEXT_ALONE = (("text", "content"),)
 """What rows of text alone require: other columns may be beside `text`, and none beside `content`."""
-"""Names of a column that an error lists."""
 
 
 @cache
