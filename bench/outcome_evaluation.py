@@ -20,9 +20,9 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from burnish.data.batching.batches import BatchPlan
+from burnish.decoding.generate import MAX_NEW_TOKENS
 from burnish.engine.validation import HeldOut, evaluate_rows
 from burnish.evaluate.answers import answer_questions
-from burnish.models.generation import MAX_NEW_TOKENS
 from burnish.prepare.context import other_rows
 from burnish.prepare.encode import encode_records
 from burnish.recipe.schema import ModelSection, Recipe

@@ -1,13 +1,14 @@
 """Tokens per second of answers written at a time: Burnish's batch, transformers' `generate`, and llama.cpp.
 
     python bench/serve_speed.py MODEL [--at 1 8 24] [--tokens 64] [--rounds 3] [--precision fp32] [--gguf FILE]
-                                 [--without-lookup] [--run RUN]
+                                 [--without-lookup] [--run RUN] [--questions FILE]
 
 MODEL is a folder of a base model; with `--run`, Burnish and transformers answer with the adapter of a run that was
-trained on it, which neither merges. Every program continues the same random prompts of 16 to 128 tokens by as many
-greedy tokens, each in a process of its own; the prompts are other ones in every round. llama.cpp (`xllamacpp`) takes
-part with a file of MODEL in the same precision. The last line is what it costs to hold answers to a JSON schema:
-milliseconds per token beside those of a plain answer.
+trained on it, which neither merges. Every program continues the same prompts by as many greedy tokens, each in a
+process of its own; the prompts are other ones in every round. They are 16 to 128 random tokens; with `--questions`, a
+JSON list of rows with an `instruction` and perhaps an `input`, they are such rows in the model's chat template.
+llama.cpp (`xllamacpp`) takes part with a file of MODEL in the same precision. The last line is what it costs to hold
+answers to a JSON schema: milliseconds per token beside those of a plain answer.
 """
 
 from __future__ import annotations
@@ -36,9 +37,18 @@ SCHEMA = {
 }
 
 
-def prompts(number: int, vocabulary: int, seed: int) -> list[list[int]]:
-    """Random tokens, always the same."""
+def prompts(options: argparse.Namespace, number: int, seed: int) -> list[list[int]]:
+    """Random tokens, or rows that are drawn, always the same."""
     drawn = random.Random(seed)
+    if options.questions:
+        from transformers import AutoTokenizer
+
+        rows = drawn.sample(json.loads(options.questions.read_text(encoding="utf-8")), number)
+        texts = [f"{row['instruction']}\n{row.get('input', '')}".strip() for row in rows]
+        tokenizer = AutoTokenizer.from_pretrained(str(options.model))
+        turns = [[{"role": "user", "content": text}] for text in texts]
+        return tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False)
+    vocabulary = json.loads((options.model / "config.json").read_text(encoding="utf-8"))["vocab_size"]
     return [[drawn.randrange(100, vocabulary) for _ in range(drawn.randrange(16, 129))] for _ in range(number)]
 
 
@@ -59,13 +69,14 @@ def loaded(options: argparse.Namespace) -> tuple[Any, Any]:
 
 def with_burnish(options: argparse.Namespace) -> Callable[[list[list[int]]], None]:
     """Its engine, asked all at once."""
-    from burnish.inference.batch import Asked, Batch
+    from burnish.decoding.batch import Batch
+    from burnish.decoding.row import Asked
     from burnish.inference.engine import Engine, Ticket
 
     engine = Engine({})
     network, _ = engine.call(lambda: loaded(options))
     looks_up = False if options.without_lookup else None
-    engine.call(lambda: engine.add("one", Batch(network, options.precision, looks_up=looks_up)))
+    engine.call(lambda: engine.add("one", Batch(network, options.precision, looks_up=looks_up, together=True)))
 
     def run(texts: list[list[int]]) -> None:
         ends: queue.Queue[Any] = queue.Queue()
@@ -131,11 +142,10 @@ def measure(options: argparse.Namespace) -> None:
     """Seconds of each round, as a JSON list; this process is one program."""
     make = dict(zip(PROGRAMS, (with_burnish, with_transformers, with_llama_cpp), strict=True))[options.only]
     run = make(options)
-    vocabulary = json.loads((options.model / "config.json").read_text(encoding="utf-8"))["vocab_size"]
-    run(prompts(1, vocabulary, 999))
+    run(prompts(options, 1, 999))
     found = []
     for number in range(options.rounds):
-        texts = prompts(options.at[0], vocabulary, number)
+        texts = prompts(options, options.at[0], number)
         started = time.perf_counter()
         run(texts)
         found.append(time.perf_counter() - started)
@@ -145,9 +155,9 @@ def measure(options: argparse.Namespace) -> None:
 
 def cost_of_form(options: argparse.Namespace) -> tuple[float, float]:
     """Milliseconds per token of a plain answer, and of one that follows a schema."""
-    from burnish.inference.batch import Asked, Batch, Row
+    from burnish.decoding.batch import Batch
+    from burnish.decoding.row import Asked, Row
     from burnish.inference.grammar import Grammars
-    from burnish.inference.sampling import Chooser, Sampling
 
     network, session = loaded(options)
     predictor = session.task.predictor
@@ -159,7 +169,7 @@ def cost_of_form(options: argparse.Namespace) -> tuple[float, float]:
         for _ in range(options.rounds):
             guide = grammars.of_schema(SCHEMA) if is_held else None
             stops = predictor.stop_ids if is_held else ()
-            row = Row(Asked(ids, stops, options.tokens, guide=guide), Chooser(Sampling(), guide))
+            row = Row(Asked(ids, stops, options.tokens, guide=guide))
             batch = Batch(network, options.precision)
             batch.join([row])
             started = time.perf_counter()
@@ -180,6 +190,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     parser.add_argument("--without-lookup", action="store_true", help="let Burnish guess no tokens")
     parser.add_argument("--run", type=Path, help="a run with an adapter on MODEL")
+    parser.add_argument("--questions", type=Path, help="rows to answer, in place of random tokens")
     parser.add_argument("--gguf", type=Path, help="MODEL for llama.cpp, in the same precision")
     parser.add_argument("--only", choices=PROGRAMS, help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -36,6 +36,8 @@ _OURS: dict[Any, Callable[..., Any]] = {
     torch.ops.burnish.losses_and_gradients.default: _losses_and_gradients._init_fn,
 }
 """Our own operators run on any device, by the operations inside them."""
+_COPIES = (torch.ops.aten._to_copy, torch.ops.aten.copy_, torch.ops.aten.to)
+"""The last comes here only in inference mode, where torch does not make it of others."""
 _WAITING = {
     torch.ops.aten._local_scalar_dense.default,
     torch.ops.aten.nonzero.default,
@@ -162,7 +164,7 @@ def compute(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     tensors = [one for one in flat if isinstance(one, torch.Tensor)]
     ours = [one for one in tensors if isinstance(one, DeviceTensor)]
     to = next((one for one in flat if isinstance(one, torch.device)), None)
-    is_copy = func in (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default)
+    is_copy = func.overloadpacket in _COPIES
     if not ours and (to is None or to.type not in _DEVICE_TYPES):
         return func(*args, **kwargs)
     if func in _OURS and ours:

@@ -151,10 +151,10 @@ class AnswerFlags(NamedTuple):
 
     def sampling(self) -> dict[str, Any]:
         """What decides an answer's length and variety, as a session takes it; loads torch."""
-        from burnish.models.generation import Decoding
+        from burnish.decoding.sampling import Sampling
 
-        decoding = Decoding(self.temperature, self.top_p, self.top_k, self.repetition_penalty)
-        return {"max_new_tokens": self.max_new_tokens, "decoding": decoding}
+        sampling = Sampling(self.temperature, self.top_p, self.top_k, repetition_penalty=self.repetition_penalty)
+        return {"max_new_tokens": self.max_new_tokens, "sampling": sampling}
 
     def idle(self) -> list[str]:
         """Flags that have no effect because nothing is drawn."""

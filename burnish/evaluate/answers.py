@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from burnish.data.batching.parts import own_and_spare, share_out
+from burnish.decoding.context import longest_answer, prompt_room
 from burnish.engine.process import ONE, Process
 from burnish.metrics.answers import compare_json, json_measures, rouge_measure
 from burnish.metrics.measure import Measure, mean
 from burnish.metrics.own_metric import OwnMetric
-from burnish.models.generation import longest_answer, prompt_room
 from burnish.models.sharded import is_sharded
 from burnish.tasks.questions import answer_batches, written_answers
 from burnish.tasks.task import Predictor, Question
@@ -92,9 +92,11 @@ def _shared_out(
 
 def _is_tight(network: Any, questions: Sequence[Question], chosen: Sequence[int], max_new_tokens: int) -> bool:
     """Whether a batch leaves less room for an answer than `max_new_tokens`."""
-    prompts = [questions[index].prompt_ids for index in chosen]
-    has_inputs = questions[chosen[0]].inputs is not None
-    return longest_answer(network, prompts, max_new_tokens, has_inputs) < max_new_tokens
+    asked = [questions[index] for index in chosen]
+    return any(
+        longest_answer(network, len(one.prompt_ids), max_new_tokens, one.inputs is not None) < max_new_tokens
+        for one in asked
+    )
 
 
 def describe_cut(network: Any, questions: Sequence[Question], max_new_tokens: int) -> str:

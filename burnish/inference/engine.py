@@ -13,9 +13,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from burnish.decoding.row import Asked, Row, Token
 from burnish.errors import BurnishError, InputError, MachineError
-from burnish.inference.batch import Asked, Row, Token
-from burnish.inference.sampling import Chooser
 from burnish.models.device import ran_out
 
 _PROMPT_TOKENS = 256
@@ -104,7 +103,7 @@ class Ticket:
     _is_cancelled: bool = False
 
     def __post_init__(self) -> None:
-        self.row = Row(self.asked, Chooser(self.asked.sampling, self.asked.guide))
+        self.row = Row(self.asked)
 
     def cancel(self) -> None:
         """Ends the answer; its place is free at the next turn. May be called from any thread, at any time."""

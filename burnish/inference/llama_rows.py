@@ -7,8 +7,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from burnish.decoding.row import Asked, Row, Token
 from burnish.errors import BurnishError, InputError
-from burnish.inference.batch import Asked, Row, Token
 from burnish.inference.llama_cpp import LlamaCpp, Stream
 
 _PATIENCE_SECONDS = 0.02
@@ -51,7 +51,7 @@ class LlamaRows:
             return "`--engine llama.cpp` does not support JSON schemas or demanded calls. Serve the run without it."
         if asked.inputs is not None:
             return "`--engine llama.cpp` does not support pictures. Serve the run without it."
-        if asked.sampling.presence_penalty or asked.sampling.frequency_penalty:
+        if asked.sampling.is_penalizing:
             return "llama.cpp would apply penalties to the prompt as well. Serve the run without `--engine`."
         return ""
 

@@ -10,9 +10,9 @@ import torch
 
 from burnish.data.rows.row import Rejected, Row, RowError
 from burnish.data.rows.unanswered import UnansweredRows
+from burnish.decoding.context import prompt_room
 from burnish.errors import InputError
 from burnish.inference.session import Session
-from burnish.models.generation import prompt_room
 from burnish.tasks.predictions import TextsPredictor, as_columns
 from burnish.tasks.task import Question
 from burnish.visible import parse_json

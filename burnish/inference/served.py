@@ -10,8 +10,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from burnish.decoding.batch import Batch
+from burnish.decoding.context import num_virtual_tokens
+from burnish.decoding.support import why_no_batch
 from burnish.errors import InputError, MissingRun
-from burnish.inference.batch import Batch
 from burnish.inference.embedding import Embedding, is_embedding_model
 from burnish.inference.engine import Writer
 from burnish.inference.grammar import Grammars
@@ -236,7 +238,7 @@ def check_task(name: str, task: str) -> None:
 
 def _served(name: str, session: Session, bases: Bases) -> Served:
     network = session.network
-    if getattr(getattr(network, "active_peft_config", None), "is_prompt_learning", False):
+    if num_virtual_tokens(network):
         raise InputError(
             f"the run `{name}` cannot be served",
             f"Its method, `{session.opened.method}`, puts what it trained before each text, which a batch of several "
@@ -249,7 +251,9 @@ def _served(name: str, session: Session, bases: Bases) -> Served:
             "It maps one text to another with two networks, and the server only continues texts.",
             "Use `burnish generate`",
         )
-    batch = Batch(network, bases.precision, bases.active, _KEPT_BYTES)
+    if reason := why_no_batch(network):
+        raise InputError(f"the model `{name}` cannot be served", reason, "Use `burnish generate`")
+    batch = Batch(network, bases.precision, bases.active, _KEPT_BYTES, together=True)
     room = context_limit(network.config) or 1 << 20
     return Served(name, session, batch, room, network.get_input_embeddings().weight.shape[0], bases.release)
 

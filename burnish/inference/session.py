@@ -9,15 +9,19 @@ from typing import Any
 
 import torch
 
+from burnish.decoding.context import longest_answer, prompt_room
+from burnish.decoding.generate import MAX_NEW_TOKENS, Generator, generate_batch
+from burnish.decoding.sampling import Sampling
+from burnish.decoding.text_stream import Decoder
 from burnish.errors import InputError
 from burnish.lineage.opened import Opened, Opener, open_alone, open_named
 from burnish.models.device import arithmetic
-from burnish.models.generation import MAX_NEW_TOKENS, Decoding, generate_batch, longest_answer, prompt_room
-from burnish.models.text_stream import TextStreamer
 from burnish.tasks.questions import answer_batches
 from burnish.tasks.task import Question, Task
 
 Write = Callable[[str], None]
+_KEPT_BYTES = 1 << 28
+"""Of the keys and values of a chat's turns."""
 
 
 class Session:
@@ -34,6 +38,8 @@ class Session:
         """The model."""
         self._task, self._tokenizer, self._network = opened.task, opened.tokenizer, opened.network
         self._warn, self._has_kwargs = warn, has_kwargs
+        self._chatting: Generator | None = None
+        """Keeps the turns of a chat, with which the next begins."""
 
     @property
     def network(self) -> Any:
@@ -56,7 +62,7 @@ class Session:
         max_new_tokens: int = MAX_NEW_TOKENS,
         temperature: float = 0.0,
         write: Write | None = None,
-        decoding: Decoding | None = None,
+        sampling: Sampling | None = None,
     ) -> str:
         """Answers one prompt according to the run's task: as a chat turn, as a continuation of the text, or with the
         predicted label, tags or passage.
@@ -66,11 +72,11 @@ class Session:
             max_new_tokens: maximum length of the answer.
             temperature: 0 for the most likely answer.
             write: called with each part of the answer as it is generated.
-            decoding: how tokens are chosen, in place of `temperature`.
+            sampling: how tokens are chosen, in place of `temperature`.
         """
         self.check_kwargs()
         if self._task.generates:
-            return self._answer(self._task, prompt, max_new_tokens, decoding or Decoding(temperature), write)
+            return self._answer(self._task, prompt, max_new_tokens, sampling or Sampling(temperature), write)
         if lost := self._task.predictor.num_cut(prompt):
             self._warn(
                 f"The text is {lost} tokens longer than `data.context` of the run, so it is answered without them, as "
@@ -113,18 +119,18 @@ class Session:
         for chosen in answer_batches(questions):
             load, prompts = questions[chosen[0]].inputs, [questions[index].prompt_ids for index in chosen]
             inputs = load() if load else None
-            longest = longest_answer(self._network, prompts, max_new_tokens, inputs is not None)
-            with self._arithmetic():
-                answers = generate_batch(
-                    self._network,
-                    self._tokenizer,
-                    prompts,
-                    predictor.stop_ids,
-                    max_new_tokens,
-                    Decoding(temperature),
-                    inputs=inputs,
-                )
-            for index, ids in zip(chosen, answers, strict=True):
+            answers = generate_batch(
+                self._network,
+                self._tokenizer,
+                prompts,
+                predictor.stop_ids,
+                max_new_tokens,
+                self.opened.precision,
+                Sampling(temperature),
+                inputs=inputs,
+            )
+            for index, prompt, ids in zip(chosen, prompts, answers, strict=True):
+                longest = longest_answer(self._network, len(prompt), max_new_tokens, inputs is not None)
                 text = self._tokenizer.decode(predictor.visible_ids(ids), skip_special_tokens=True)
                 found[index] = predictor.answer_text(text), len(ids) >= longest
         return [found[index] for index in range(len(questions))]
@@ -135,7 +141,7 @@ class Session:
         max_new_tokens: int = MAX_NEW_TOKENS,
         temperature: float = 0.0,
         write: Write | None = None,
-        decoding: Decoding | None = None,
+        sampling: Sampling | None = None,
     ) -> str:
         """Answers the last of several turns, rendered with the chat template that the model was trained with.
 
@@ -151,7 +157,10 @@ class Session:
                 'Ask for its answer with `burnish generate RUN "text"`',
             )
         chat = self._task if self._task.reads_turns else self.opened.conversation()
-        return self._answer(chat, list(messages), max_new_tokens, decoding or Decoding(temperature), write)
+        if self._chatting is None:
+            self._chatting = Generator(self._network, self._tokenizer, self.opened.precision, _KEPT_BYTES)
+        chosen = sampling or Sampling(temperature)
+        return self._answer(chat, list(messages), max_new_tokens, chosen, write, self._chatting)
 
     def _arithmetic(self) -> AbstractContextManager[None]:
         return arithmetic(self.opened.device, self.opened.precision)
@@ -161,28 +170,28 @@ class Session:
         task: Task,
         prompt: str | list[dict[str, Any]],
         max_new_tokens: int,
-        decoding: Decoding,
+        sampling: Sampling,
         write: Write | None,
+        generator: Generator | None = None,
     ) -> str:
-        streamer = TextStreamer(self._tokenizer, write, task.predictor.visible_ids) if write else None
+        decoder = Decoder(self._tokenizer, task.predictor.visible_ids)
+
+        def add(token: int) -> None:
+            if write is not None and token not in stop_ids and (text := decoder.add(token)):
+                write(text)
+
         asked, inputs = task.predictor.prompt_ids(prompt), task.predictor.prompt_inputs(prompt)
+        stop_ids = task.predictor.stop_ids
         room = prompt_room(self._network, max_new_tokens)
         if inputs is None and room is not None and len(asked) > room:
             self._warn(
                 f"The prompt has {len(asked):,} tokens, and only {room:,} fit next to an answer: the "
                 f"first {len(asked) - room:,} are left out."
             )
-        with self._arithmetic():
-            (ids,) = generate_batch(
-                self._network,
-                self._tokenizer,
-                [asked],
-                task.predictor.stop_ids,
-                max_new_tokens,
-                decoding,
-                streamer,
-                inputs,
-            )
+        generator = generator or Generator(self._network, self._tokenizer, self.opened.precision)
+        (ids,) = generator.answer([asked], stop_ids, max_new_tokens, sampling, inputs, add)
+        if write is not None and (rest := decoder.rest()):
+            write(rest)
         return self._tokenizer.decode(task.predictor.visible_ids(ids), skip_special_tokens=True).strip()
 
 

@@ -15,7 +15,7 @@ from burnish.models.blocks import block_lists
 from burnish.models.device import renew_threads, seed_torch
 from burnish.models.fingerprint import GENERATION
 from burnish.models.finite import check_finite
-from burnish.models.generation import make_greedy
+from burnish.models.generation_settings import make_greedy
 from burnish.models.heads import SEQUENCE_CLASSIFIER, Head, start_output
 from burnish.models.incomplete import incomplete
 from burnish.models.labels import begin_again, has_trained_head, order_of_labels, take_outputs, without_labels

@@ -10,7 +10,7 @@ from transformers import GenerationConfig
 
 from burnish.errors import ModelError, reason_of
 from burnish.models.fingerprint import GENERATION
-from burnish.models.generation import check_tokens
+from burnish.models.generation_settings import check_tokens
 from burnish.visible import parse_json
 
 

@@ -11,13 +11,13 @@ from typing import Any, TypeVar
 import torch
 
 from burnish.data.batching.batches import Batch, BatchPlan
+from burnish.decoding.generate import generate_batch
 from burnish.engine.checkpoint import checkpoint_bytes
 from burnish.engine.random_state import random_tensors, random_values, restore_random
 from burnish.engine.step import NotFinite, Trainer, make_trainer
 from burnish.engine.validation import HeldOut, evaluate_rows
 from burnish.models.blocks import held_tensors
-from burnish.models.device import RAISED, RowTooLarge, arithmetic, free_memory, ran_out, synchronize
-from burnish.models.generation import generate_batch
+from burnish.models.device import RAISED, RowTooLarge, free_memory, ran_out, synchronize
 from burnish.plan.known import KnownPace
 from burnish.plan.live_storage import BATCH, OPTIMIZER, WEIGHTS, LiveStorage
 from burnish.plan.run_plan import RunPlan
@@ -190,13 +190,14 @@ def _answer_times(network: Any, context: RunContext, questions: Sequence[Questio
     prompts = [question.prompt_ids for question in group]
 
     def seconds(prompts: Sequence[Sequence[int]], length: int) -> tuple[float, int]:
-        with arithmetic(context.device, context.recipe.model.precision), _Clock(context.device) as clock:
+        with _Clock(context.device) as clock:
             answers = generate_batch(
                 network,
                 context.tokenizer,
                 prompts,
                 context.task.predictor.stop_ids,
                 length,
+                context.recipe.model.precision,
                 inputs=load() if load else None,
             )
         return clock.seconds, min(length, 1 + max(map(len, answers)))

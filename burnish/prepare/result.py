@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from burnish.decoding.generate import MAX_NEW_TOKENS
 from burnish.engine.checkpoint import checkpoint_path, damage_of, restore_weights, share_weights
 from burnish.engine.loop import Loop
 from burnish.errors import BurnishError
 from burnish.models.config import context_limit
-from burnish.models.generation import MAX_NEW_TOKENS
 from burnish.models.sharded import is_sharded, save_whole
 from burnish.models.tokenizer import save_tokenizer
 from burnish.prepare.context import RunContext

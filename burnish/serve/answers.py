@@ -14,7 +14,7 @@ from burnish.serve.refusals import Refusal
 from burnish.serve.writing import Manner, Piece, write
 
 if TYPE_CHECKING:
-    from burnish.inference.batch import Asked
+    from burnish.decoding.row import Asked
     from burnish.inference.embedding import Embedding
     from burnish.inference.engine import Engine
     from burnish.inference.grammar import Guide
@@ -133,8 +133,8 @@ def asked_of(
         param: the part of the request that the prompt comes from.
         inputs: what the prompt needs besides its tokens.
     """
-    from burnish.inference.batch import Asked
-    from burnish.inference.sampling import Sampling
+    from burnish.decoding.row import Asked
+    from burnish.decoding.sampling import Sampling
 
     room = served.room - len(ids)
     most = form.most if form.most is not None else max(1, min(_USUAL, room))

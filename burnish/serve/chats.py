@@ -16,7 +16,7 @@ from burnish.serve.writing import Manner, Piece
 
 if TYPE_CHECKING:
     from burnish.data.chat.reading import Part
-    from burnish.inference.batch import Asked, Token
+    from burnish.decoding.row import Asked, Token
     from burnish.inference.grammar import Guide
     from burnish.inference.served import Served
 

@@ -13,7 +13,7 @@ from burnish.serve.refusals import Refusal
 from burnish.serve.writing import Manner, write
 
 if TYPE_CHECKING:
-    from burnish.inference.batch import Token
+    from burnish.decoding.row import Token
     from burnish.inference.served import Served
 
 

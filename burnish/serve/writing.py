@@ -11,7 +11,7 @@ from burnish.serve.refusals import refusal_of
 
 if TYPE_CHECKING:
     from burnish.data.chat.reading import AnswerReader, Part
-    from burnish.inference.batch import Asked, Token
+    from burnish.decoding.row import Asked, Token
     from burnish.inference.engine import Answer, Engine
     from burnish.inference.served import Served
 
@@ -83,8 +83,8 @@ async def write(engine: Engine, served: Served, asked: Asked, manner: Manner) ->
         Refusal: something went wrong while it was written.
     """
     from burnish.data.chat.reading import CALL, AnswerReader
+    from burnish.decoding.text_stream import Decoder
     from burnish.inference.engine import Ticket
-    from burnish.models.text_stream import Decoder
 
     loop, queue = asyncio.get_running_loop(), asyncio.Queue[Any]()
 

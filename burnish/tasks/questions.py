@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from burnish.models.device import arithmetic
-from burnish.models.generation import generate_batch
-from burnish.models.sharded import compute, device_of
+from burnish.decoding.generate import generate_batch
+from burnish.models.sharded import compute
 from burnish.tasks.task import Predictor, Question
 
 _BATCH = 32
@@ -47,15 +46,15 @@ def written_answers(
         precision: of the arithmetic.
     """
     load = questions[0].inputs
-    with arithmetic(device_of(network), precision):
-        outputs = compute(
-            network,
-            generate_batch,
-            tokenizer,
-            [question.prompt_ids for question in questions],
-            predictor.stop_ids,
-            max_new_tokens,
-            inputs=load() if load else None,
-        )
+    outputs = compute(
+        network,
+        generate_batch,
+        tokenizer,
+        [question.prompt_ids for question in questions],
+        predictor.stop_ids,
+        max_new_tokens,
+        precision,
+        inputs=load() if load else None,
+    )
     texts = (tokenizer.decode(predictor.visible_ids(ids), skip_special_tokens=True) for ids in outputs)
     return [predictor.answer_text(text) for text in texts]

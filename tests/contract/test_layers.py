@@ -21,6 +21,7 @@ LAYERS = (
     ("engine",),
     ("tasks", "methods"),
     ("data",),
+    ("decoding",),
     ("models",),
     ("kernels", "metrics", "trackers"),
     ("runs",),

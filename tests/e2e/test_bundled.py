@@ -153,7 +153,7 @@ def test_seedling_knows_grammar(network: Any, tokenizer: Any) -> None:
 
 def test_seedling_does_not_go_round_in_circles(network: Any, tokenizer: Any) -> None:
     """Greedy continuations are where weak models repeat themselves or fall silent."""
-    from burnish.models.generation import generate_batch
+    from burnish.decoding.generate import generate_batch
 
     prompts = ("One morning the girl", "The old man lived in", "In the town of", "It was a cold day and")
     ids = [[tokenizer.eos_token_id, *tokenizer(prompt, add_special_tokens=False).input_ids] for prompt in prompts]

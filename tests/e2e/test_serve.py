@@ -19,12 +19,12 @@ import pytest
 import torch
 
 import burnish as burnish_api
+from burnish.decoding.row import Asked
+from burnish.decoding.text_stream import Decoder
 from burnish.errors import InputError
-from burnish.inference.batch import Asked
 from burnish.inference.engine import Engine, Limits, Ticket
 from burnish.inference.served import Bases, Served, open_models, open_run
 from burnish.inference.session import open_session
-from burnish.models.text_stream import Decoder
 from burnish.runs.folder import RunFolder
 from burnish.serve.app import Access
 from burnish.serve.writing import Stops

@@ -12,7 +12,8 @@ import openai
 import pydantic
 import pytest
 
-from burnish.inference.batch import Batch, Row, Token
+from burnish.decoding.batch import Batch
+from burnish.decoding.row import Row, Token
 from burnish.inference.served import Served, open_models
 from tests.e2e.serving import Server, start
 from tests.tiny_models import make_network, make_tokenizer, save_model

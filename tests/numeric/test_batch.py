@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 import torch
 
-from burnish.inference import key_values
-from burnish.inference.batch import Asked, Batch, Row, Token
-from burnish.inference.sampling import Chooser, Sampling
+from burnish.decoding.ahead import Pace
+from burnish.decoding.batch import Batch
+from burnish.decoding.key_values import KeyValues
+from burnish.decoding.reference import generate_reference
+from burnish.decoding.row import Asked, Row, Token
+from burnish.decoding.sampling import Sampling
 from burnish.kernels.few_tokens_attention import FEW
 from burnish.models import growing_cache, packed_linear
 from burnish.models.answering import arrange_for_answers
-from burnish.models.generation import generate_batch
 from burnish.models.packed_linear import PackedWeights, can_pack
 from tests.numeric.test_gguf import MODELS
 from tests.tiny_adapters import with_adapter
@@ -34,7 +36,7 @@ def prompts(number: int, seed: int = 0) -> list[list[int]]:
 
 def asked(ids: list[int], most: int = 12, sampling: Sampling | None = None, top: int | None = None) -> Row:
     sampling = sampling or Sampling()
-    return Row(Asked(ids, STOPS, most, sampling, top), Chooser(sampling))
+    return Row(Asked(ids, STOPS, most, sampling, top))
 
 
 def alone(network: Any, row: Row, looks_up: bool = False) -> list[int]:
@@ -43,6 +45,14 @@ def alone(network: Any, row: Row, looks_up: bool = False) -> list[int]:
     while batch.rows:
         batch.step()
     return row.new
+
+
+def by_transformers(
+    network: Any, tokenizer: Any, texts: Sequence[list[int]], stops: Sequence[int], most: int
+) -> list[list[int]]:
+    """Each answer by itself."""
+    found = [generate_reference(network, tokenizer, [Asked(ids, stops, most)], "fp32")[0] for ids in texts]
+    return [until_stop(ids) for ids in found] if stops else found
 
 
 def until_stop(ids: Sequence[int]) -> list[int]:
@@ -54,7 +64,7 @@ def until_stop(ids: Sequence[int]) -> list[int]:
 def test_answers_are_those_of_generate(layout: str) -> None:
     network, tokenizer = MODELS[layout](), make_tokenizer()
     texts = prompts(9)
-    expected = [generate_batch(network, tokenizer, [ids], STOPS, 12)[0] for ids in texts]
+    expected = by_transformers(network, tokenizer, texts, STOPS, 12)
     batch, rows, drawn = Batch(network, "fp32", kept_bytes=10**7), [asked(ids) for ids in texts], random.Random(1)
     waiting = list(rows)
     while waiting or batch.rows:  # rows join at different times
@@ -87,9 +97,9 @@ def test_answers_are_those_of_generate_after_arranging(
     if has_adapter:
         network = with_adapter(network, ("q_proj", "o_proj", "up_proj", "down_proj"), is_fused=False).eval()
     texts = prompts(6, seed=2)
-    expected = [generate_batch(network, tokenizer, [ids], (), 34)[0] for ids in texts]
+    expected = by_transformers(network, tokenizer, texts, (), 34)
     arrange_for_answers(network, "fp32")
-    rows = [Row(Asked(ids, (), 34), Chooser(Sampling())) for ids in texts]
+    rows = [Row(Asked(ids, (), 34)) for ids in texts]
     batch = Batch(network, "fp32", looks_up=looks_up)
     for part in batch.parts(rows):
         batch.join(part)
@@ -108,7 +118,7 @@ def test_guessed_tokens_change_no_answer(layout: str, temperature: float) -> Non
     network = MODELS[layout]()
     for number, ids in enumerate([repeating(), [7, 7, 7, 7, 7, 7], *prompts(4, seed=9)]):
         sampling = Sampling(temperature=temperature, seed=number, frequency_penalty=0.1)
-        row, plain = (Row(Asked(ids, (), 24, sampling, 2), Chooser(sampling)) for _ in range(2))
+        row, plain = (Row(Asked(ids, (), 24, sampling, 2)) for _ in range(2))
         assert alone(network, row, looks_up=True) == alone(network, plain)
         assert row.ended == "length"
 
@@ -135,7 +145,7 @@ def test_guessed_tokens_save_steps_and_the_rest_is_forgotten() -> None:
         lambda module, args, given: widths.append(given["input_ids"].shape[1]), with_kwargs=True
     )
     # after 3, 4 came 290, which is guessed once and wrong
-    batch, row = Batch(network, "fp32"), Row(Asked([3, 4, 290, 8, 0, 1, 2, 3], (), 60), Chooser(Sampling()))
+    batch, row = Batch(network, "fp32"), Row(Asked([3, 4, 290, 8, 0, 1, 2, 3], (), 60))
     batch.join([row])
     while batch.rows:
         assert batch.num_tokens == row.num_held, "what was guessed wrongly is not held"
@@ -146,15 +156,53 @@ def test_guessed_tokens_save_steps_and_the_rest_is_forgotten() -> None:
     assert len(widths) < 20
 
 
+def asked_together(network: Any, texts: Sequence[list[int]], looks_up: bool) -> tuple[list[Row], int]:
+    """The answers of a batch that rows join and leave at different times, and its steps."""
+    batch = Batch(network, "fp32", kept_bytes=10**7, looks_up=looks_up, together=True)
+    rows = [Row(Asked(ids, (), 20 + 7 * (number % 3), top=1)) for number, ids in enumerate(texts)]
+    batch.join(rows[:1])
+    steps = 0
+    for part in [[row] for row in rows[1:]] + [[]] * 200:
+        if part:
+            batch.join(part)
+        batch.step()
+        steps += bool(batch.rows)
+        held = {
+            row: length
+            for group in batch._groups
+            for row, length in zip(group.rows, group.held.mask.sum(1), strict=True)
+        }
+        assert all(int(length) == row.num_held for row, length in held.items())
+    return rows, steps
+
+
+@pytest.mark.parametrize("layout", [*LAYOUTS, "repeating"])
+def test_each_row_of_a_batch_takes_as_many_guesses_as_are_right(layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long steps with guesses take: nothing but the number of steps depends on it."""
+    monkeypatch.setattr("burnish.decoding.batch._MOST_EMPTY", 8)
+    network = make_repeating(9) if layout == "repeating" else MODELS[layout]()
+    texts = [repeating(), [3, 4, 290, 8, 0, 1, 2, 3], [7, 7, 7, 7, 7, 7], *prompts(4, seed=9)]
+    texts += [[*range(9)] * 2] if layout == "repeating" else []
+    plain, most = asked_together(network, texts, False)
+    monkeypatch.setattr(Pace, "cost", lambda pace, tokens, others: 1.0)
+    rows, steps = asked_together(network, texts, True)
+    assert [row.new for row in rows] == [row.new for row in plain]
+    assert steps <= most
+    if layout == "repeating":
+        assert steps < most / 2
+    monkeypatch.setattr(Pace, "cost", lambda pace, tokens, others: tokens / others)
+    assert asked_together(network, texts, True)[0][0].new == plain[0].new
+
+
 def test_tokens_are_guessed_where_that_changes_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    network = make_repeating(9)
     widths: list[int] = []
-    network.register_forward_pre_hook(
-        lambda module, args, given: widths.append(given["input_ids"].shape[1]), with_kwargs=True
-    )
     for is_alike in (True, False):
+        network = make_repeating(9)
+        network.register_forward_pre_hook(
+            lambda module, args, given: widths.append(given["input_ids"].shape[1]), with_kwargs=True
+        )
         monkeypatch.setattr(torch, "equal", lambda first, second, is_alike=is_alike: is_alike)
-        batch, row = Batch(network, "bf16"), Row(Asked([1, 2, 3, 1, 2], (), 30), Chooser(Sampling()))
+        batch, row = Batch(network, "bf16"), Row(Asked([1, 2, 3, 1, 2], (), 30))
         batch.join([row])
         batch.step()
         widths.clear()
@@ -179,8 +227,8 @@ def test_a_row_has_the_same_product_alone_and_among_others() -> None:
 def test_an_answer_that_is_not_alone_any_more_goes_on() -> None:
     network = make_network("llama")
     texts = [repeating(), [9, 8, 9, 8, 9, 8, 9]]
-    expected = [alone(network, Row(Asked(ids, (), 30), Chooser(Sampling()))) for ids in texts]
-    batch, rows = Batch(network, "fp32"), [Row(Asked(ids, (), 30), Chooser(Sampling())) for ids in texts]
+    expected = [alone(network, Row(Asked(ids, (), 30))) for ids in texts]
+    batch, rows = Batch(network, "fp32"), [Row(Asked(ids, (), 30)) for ids in texts]
     batch.join([rows[0]])
     for _ in range(4):
         batch.step()
@@ -192,9 +240,9 @@ def test_an_answer_that_is_not_alone_any_more_goes_on() -> None:
 
 def test_a_guessed_stop_token_ends_the_answer() -> None:
     network = make_network("llama")
-    plain = alone(network, Row(Asked(repeating(), (), 40), Chooser(Sampling())))
+    plain = alone(network, Row(Asked(repeating(), (), 40)))
     for stop in dict.fromkeys(plain):
-        row = Row(Asked(repeating(), (stop,), 40), Chooser(Sampling()))
+        row = Row(Asked(repeating(), (stop,), 40))
         assert alone(network, row, looks_up=True) == plain[: plain.index(stop) + 1]
         assert row.ended == "stop"
 
@@ -293,17 +341,37 @@ def test_log_probabilities() -> None:
 
 def test_rows_are_aligned_at_their_last_token() -> None:
     network = make_network("llama")
-    caches = []
+    parts = []
     for ids in ([5, 6, 7], [8]):
-        cache = key_values.empty()
-        network(input_ids=torch.tensor([ids]), past_key_values=cache, use_cache=True)
-        caches.append(cache)
-    both = key_values.joined(caches)
-    assert key_values.columns(both) == 3
-    layer = both.layers[0]
-    assert torch.equal(layer.keys[0], caches[0].layers[0].keys[0])
-    assert torch.equal(layer.keys[1, :, 2:], caches[1].layers[0].keys[0])
+        held = KeyValues(torch.ones(1, len(ids), dtype=torch.long))
+        network(input_ids=torch.tensor([ids]), past_key_values=held.cache, use_cache=True)
+        parts.append(held)
+    both = KeyValues.joined(parts)
+    assert both.mask.tolist() == [[1, 1, 1], [0, 0, 1]]
+    layer = both.cache.layers[0]
+    assert torch.equal(layer.keys[0], parts[0].cache.layers[0].keys[0])
+    assert torch.equal(layer.keys[1, :, 2:], parts[1].cache.layers[0].keys[0])
     assert not layer.keys[1, :, :2].any()
-    second = key_values.kept(both, [1], 1)
-    assert torch.equal(second.layers[1].values, caches[1].layers[1].values)
-    assert key_values.num_bytes(second) == key_values.num_bytes(caches[1])
+    second = both.kept([1])
+    assert second.mask.tolist() == [[1]]
+    assert torch.equal(second.cache.layers[1].values, parts[1].cache.layers[1].values)
+    assert second.num_bytes == parts[1].num_bytes
+
+
+def test_columns_of_wrong_guesses_are_let_go() -> None:
+    network = make_network("llama")
+    held = KeyValues(torch.tensor([[1, 1, 1, 1, 1, 1], [0, 0, 1, 1, 1, 1]]))
+    ids = torch.tensor([[5, 6, 7, 8, 9, 10], [0, 0, 11, 12, 13, 14]])
+    network(input_ids=ids, attention_mask=held.mask, past_key_values=held.cache, use_cache=True)
+    whole = held.cache.layers[1].keys.clone()
+    held.forget([1, 3])
+    assert held.mask.tolist() == [[1, 1, 1, 1, 1], [0, 0, 1, 0, 0]]
+    assert held.columns == held.cache.get_seq_length() == 5
+    held.grow(torch.tensor([[1], [1]]))
+    network(input_ids=torch.tensor([[20], [21]]), attention_mask=held.mask, past_key_values=held.cache, use_cache=True)
+    assert held.num_empty == 0
+    last = held.cache.layers[1].keys[:, :, -1]
+    second = held.kept([1])
+    assert second.mask.tolist() == [[1, 1]]
+    assert torch.equal(second.cache.layers[1].keys[0], torch.stack([whole[1, :, 2], last[1]], 1))
+    assert KeyValues(torch.tensor([[1, 0, 1], [0, 0, 1]])).num_empty == 1

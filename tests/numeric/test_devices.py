@@ -110,6 +110,9 @@ def loaded(context: RunContext, attention: str = "") -> BaseModel:
     loading = replace(loading_for(context.method, context.recipe, cpu), fast_on="mps")
     torch.manual_seed(0)
     base = load_base(context.location, context.recipe.model, context.tokenizer, cpu, loading, head)
+    for module in base.network.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0  # what is dropped is drawn otherwise on the CPU
     if attention:
         register()
         base.network.set_attn_implementation(attention)

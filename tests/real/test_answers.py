@@ -10,17 +10,19 @@ import pytest
 import torch
 import transformers
 
+from burnish.decoding.ahead import Pace
+from burnish.decoding.batch import Batch
+from burnish.decoding.reference import generate_reference
+from burnish.decoding.row import Asked, Row
+from burnish.decoding.sampling import Sampling
 from burnish.export.gguf.file import Weights, check_vocabulary, check_weights, write_gguf
 from burnish.export.gguf.layouts import describe
 from burnish.export.gguf.vocabulary import Vocabulary, guesses, read_vocabulary
-from burnish.inference.batch import Asked, Batch, Row
 from burnish.inference.llama_cpp import LlamaCpp
 from burnish.inference.proof import ODD_TEXTS, prove_outputs, prove_tokens
-from burnish.inference.sampling import Chooser, Sampling
 from burnish.models import answering_blocks
 from burnish.models.answering import arrange_for_answers
 from burnish.models.attention import NAMES
-from burnish.models.generation import generate_batch
 from burnish.models.packed_linear import can_pack
 
 pytestmark = pytest.mark.slow
@@ -61,7 +63,7 @@ def test_guessed_tokens_change_no_answer(folder: Path, precision: str) -> None:
         answers = []
         for looks_up in (None, False):
             batch = Batch(network, precision, looks_up=looks_up)
-            row = Row(Asked(ids, (2,), 48), Chooser(Sampling()))
+            row = Row(Asked(ids, (2,), 48))
             batch.join([row])
             steps = 0
             while batch.rows:
@@ -106,7 +108,7 @@ def test_a_block_gives_what_its_parts_give(folder: Path, precision: str, monkeyp
     assert {type(block).__name__ for block in network.model.layers} == {"AnsweringLlamaDecoderLayer"}
     sampling, answers = Sampling(1.0, seed=1), []
     for _ in range(2):
-        rows = [Row(Asked(ids, (2,), 24, sampling), Chooser(sampling)) for ids in prompts(tokenizer)]
+        rows = [Row(Asked(ids, (2,), 24, sampling)) for ids in prompts(tokenizer)]
         batch = Batch(network, precision, looks_up=False)
         for part in batch.parts(rows):
             batch.join(part)
@@ -117,12 +119,41 @@ def test_a_block_gives_what_its_parts_give(folder: Path, precision: str, monkeyp
     assert answers[0] == answers[1]
 
 
+def test_guesses_in_several_rows_change_no_answer(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many are checked, which depends on the time that steps take; here all of them."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    network: Any = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype="float32").eval()
+    arrange_for_answers(network, "fp32")
+    monkeypatch.setattr(Pace, "cost", lambda pace, tokens, others: 1.0)
+    answers, chances, steps = [], [], []
+    texts = ["one two three four " * 6, "A, B, C, D, " * 9, '{"name": "Ann", "age": 3}\n{"name": "Bob", "age":']
+    for looks_up in (False, None):
+        rows = [Row(Asked(tokenizer(text).input_ids, (2,), 40, top=0)) for text in texts]
+        batch = Batch(network, "fp32", looks_up=looks_up, together=True)
+        for part in batch.parts(rows):
+            batch.join(part)
+        said: dict[Row, list[float]] = {row: [] for row in rows}
+        steps.append(0)
+        while batch.rows:
+            steps[-1] += 1
+            for row, token in batch.step():
+                assert token is not None
+                assert token.log_probability is not None
+                said[row].append(token.log_probability)
+        answers.append([row.new for row in rows])
+        chances.append(torch.tensor([one for row in rows for one in said[row]]))
+    assert answers[0] == answers[1]
+    assert float((chances[0] - chances[1]).abs().max()) < 1e-3
+    assert steps[1] < steps[0]
+
+
 def test_answers_in_a_batch_are_those_of_generate(folder: Path, network: Any) -> None:
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     asked = prompts(tokenizer)
-    expected = [generate_batch(network, tokenizer, [ids], [2], 24)[0] for ids in asked]
+    found = [generate_reference(network, tokenizer, [Asked(ids, [2], 24)], "fp32")[0] for ids in asked]
+    expected = [[token for token in ids if token != 2] for ids in found]
     batch = Batch(network, "fp32", kept_bytes=10**8)
-    rows = [Row(Asked(ids, (2,), 24), Chooser(Sampling())) for ids in asked]
+    rows = [Row(Asked(ids, (2,), 24)) for ids in asked]
     for row in rows:
         batch.join([row])
         batch.step()

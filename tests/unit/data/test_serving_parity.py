@@ -9,13 +9,12 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 import tests.unit.data.chat_templates as styles
@@ -24,9 +23,11 @@ from burnish.cli.commands.generate import talk
 from burnish.data.chat.format import ChatFormat
 from burnish.data.rows.records import PreferenceRecord
 from burnish.data.rows.row import Example
+from burnish.decoding import generate
+from burnish.decoding.row import Asked
+from burnish.decoding.text_stream import Decoder
 from burnish.inference.session import open_session
 from burnish.models.location import locate_model
-from burnish.models.text_stream import TextStreamer
 from burnish.recipe.schema import ModelSection, Recipe
 from burnish.selftest.weight_rules import compare_served
 from burnish.tasks import make_task
@@ -92,19 +93,21 @@ def task(folder: Path) -> Any:
 class Parrot:
     """Says one answer after the other, and remembers what it was fed."""
 
-    def __init__(self, session: Any, answers: list[list[int]]) -> None:
+    def __init__(self, answers: list[list[int]], monkeypatch: pytest.MonkeyPatch) -> None:
         self.fed: list[list[int]] = []
-        self.stops: list[list[int]] = []
+        self.stops: list[Collection[int]] = []
         self._answers = iter(answers)
-        session.network.generate = self
+        monkeypatch.setattr(generate, "_written", self)
 
-    def __call__(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, generation_config: Any, **_: Any
-    ) -> torch.Tensor:
-        """As the network's own `generate`."""
-        self.fed.append(input_ids[attention_mask == 1].tolist())
-        self.stops.append(generation_config.eos_token_id)
-        return torch.cat([input_ids, torch.tensor([next(self._answers)])], dim=1)
+    def __call__(self, batch: Any, asked: Sequence[Asked], on_token: Callable[[int], None]) -> list[list[int]]:
+        """In place of the batch that would write."""
+        (one,) = asked
+        self.fed.append(one.ids)
+        self.stops.append(one.stop_ids)
+        answer = next(self._answers)
+        for token in answer:
+            on_token(token)
+        return [answer]
 
 
 def trained_turns(examples: list[Example]) -> list[tuple[list[int], list[int]]]:
@@ -125,7 +128,7 @@ def test_a_talk_is_fed_what_was_trained(name: str, session: Any, task: Any, monk
     row = record(name)
     turns = trained_turns(task.encoder.encode(row, CONTEXT).examples)
     assert len(turns) == sum(message["role"] == "assistant" for message in row.messages)
-    parrot = Parrot(session, [answer for _, answer in turns])
+    parrot = Parrot([answer for _, answer in turns], monkeypatch)
     system = [message for message in row.messages if message["role"] == "system"]
     typed = "".join(f"{message['content']}\n" for message in row.messages if message["role"] == "user")
     monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
@@ -134,9 +137,9 @@ def test_a_talk_is_fed_what_was_trained(name: str, session: Any, task: Any, monk
     assert all(answer[-1] in stops for (_, answer), stops in zip(turns, parrot.stops, strict=True))
 
 
-def test_a_prompt_is_fed_as_it_was_trained(session: Any, task: Any) -> None:
+def test_a_prompt_is_fed_as_it_was_trained(session: Any, task: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     ((prompt, answer),) = trained_turns(task.encoder.encode(record("single"), CONTEXT).examples)
-    parrot = Parrot(session, [answer])
+    parrot = Parrot([answer], monkeypatch)
     said = session.generate(CHATS["single"][0]["content"])
     assert said.removeprefix("</think>").lstrip() == "Fine.", "but for an empty thought that the template opens"
     assert parrot.fed == [prompt]
@@ -149,13 +152,8 @@ def test_what_a_template_writes_before_an_answer_is_not_shown_as_it_comes() -> N
     ((_, answer),) = trained_turns(task.encoder.encode(record("single"), CONTEXT).examples)
     assert tokenizer.decode(answer).startswith("<|im_start|>assistant\n")
     for ids, text in ((answer, "Fine."), (tokenizer("ass and Fine.")["input_ids"], "ass and Fine.")):
-        pieces: list[str] = []
-        streamer = TextStreamer(tokenizer, pieces.append, task.predictor.visible_ids)
-        streamer.put(torch.tensor([1]))
-        for token in ids:
-            streamer.put(torch.tensor([token]))
-        streamer.end()
-        assert "".join(pieces) == text
+        decoder = Decoder(tokenizer, task.predictor.visible_ids)
+        assert "".join([*map(decoder.add, ids), decoder.rest()]) == text
 
 
 @pytest.mark.parametrize("name", [*TALKS, "tools"])

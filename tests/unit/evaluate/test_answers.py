@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from burnish.decoding.context import prompt_room
+from burnish.decoding.generate import generate_batch
 from burnish.evaluate.answers import Answer, answer_questions, describe_cut
-from burnish.models.generation import generate_batch, prompt_room
 from burnish.recipe.schema import Recipe
 from burnish.tasks import make_task
 from burnish.tasks.task import Question

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from burnish.inference.batch import Asked, Batch
+from burnish.decoding.batch import Batch
+from burnish.decoding.row import Asked
 from burnish.inference.engine import Answer, Busy, Engine, Limits, Ticket
 from tests.tiny_models import make_network
 

@@ -11,11 +11,11 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
+from burnish.decoding.generate import generate_batch
 from burnish.engine.optimizer import make_optimizer
 from burnish.errors import RecipeError
 from burnish.methods.lora import LoraMethod
 from burnish.models.base import load_base, load_tokenizer
-from burnish.models.generation import generate_batch
 from burnish.models.heads import CAUSAL
 from burnish.recipe.schema import LoraSection, ModelSection, Recipe, TrainSection
 from tests.tiny_models import LAYOUTS, make_network, make_tokenizer, save_model

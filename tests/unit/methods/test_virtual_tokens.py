@@ -10,10 +10,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, LlavaConfig, MambaConfig
 
+from burnish.decoding.generate import generate_batch
 from burnish.errors import RecipeError
 from burnish.methods import make_method
 from burnish.methods.virtual_tokens import _keys_and_values, start_ids
-from burnish.models.generation import generate_batch
 from burnish.models.heads import Head, Target
 from burnish.recipe.schema import PromptSection, Recipe, TrainSection
 from tests.tiny_models import CONTEXT, make_network, make_tokenizer

@@ -12,8 +12,8 @@ import torch
 from transformers import AutoModelForImageTextToText, AutoTokenizer
 
 from burnish.data.rows.row import IGNORED, RowError
+from burnish.decoding.generate import generate_batch
 from burnish.errors import DataError, InputError, ModelError
-from burnish.models.generation import generate_batch
 from burnish.models.processor import IMAGE_TEXT, image_tower, load_processor
 from burnish.recipe.schema import Recipe, TemplateSection, VisionSection
 from burnish.tasks import make_task

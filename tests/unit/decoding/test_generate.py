@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +9,13 @@ import torch
 import transformers
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from burnish.models.generation import Decoding, generate_batch, longest_answer, make_greedy, prompt_room
-from burnish.models.text_stream import TextStreamer
+from burnish.decoding import support
+from burnish.decoding.context import longest_answer, prompt_room
+from burnish.decoding.generate import Generator, generate_batch
+from burnish.decoding.reference import generate_reference
+from burnish.decoding.row import Asked
+from burnish.decoding.sampling import Sampling
+from burnish.decoding.text_stream import Decoder
 from tests.tiny_models import CONTEXT, LAYOUTS, make_network
 
 LENGTHS = (1, 4, 9, 17, 30)
@@ -81,7 +84,7 @@ def test_answers_of_encoder_decoders_end_with_their_positions(layout: str, tiny_
     room = prompt_room(network, 100)
     assert room == (32 if layout == "led" else 24)
     prompts = prompts_of((50, 5))
-    assert longest_answer(network, prompts, 100, False) == 24
+    assert longest_answer(network, 50, 100, False) == 24
     (cut, *others), (same,) = (
         generate_batch(network, tiny_tokenizer, asked, [299], 100) for asked in (prompts, [prompts[0][-room:]])
     )
@@ -96,7 +99,7 @@ def test_answers_of_relative_positions_have_no_end(tiny_tokenizer: Any) -> None:
     )
     network = transformers.AutoModelForSeq2SeqLM.from_config(config).eval()
     assert prompt_room(network, 100) is None
-    assert longest_answer(network, prompts_of((600,)), 2_000, False) == 2_000
+    assert longest_answer(network, 600, 2_000, False) == 2_000
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -143,42 +146,24 @@ def test_greedy_is_greedy_whatever_the_base_is_used_to(habit: dict[str, Any], ti
     assert generate_batch(network, tiny_tokenizer, prompts, [EOS], 20) == expected
 
 
-@pytest.mark.parametrize("kind", ["llama", "gpt2", "qwen2"])
-def test_generation_settings_in_a_config_do_not_hinder_saving(kind: str, tmp_path: Path) -> None:
-    """Old models have them there, and transformers refuses to save such a config."""
-    network = make_network(kind)
-    before = network.config.to_dict()
-    settings = {"temperature": 0.7, "do_sample": True, "num_beams": 4, "top_k": 50, "min_p": 0.1, "max_length": 20}
-    for name, value in settings.items():
-        setattr(network.config, name, value)
-    with pytest.raises(ValueError, match="temperature"):
-        network.config.save_pretrained(tmp_path)
-    (note,) = make_greedy(network)
-    assert re.findall(r"`(\w+)`", note) == ["do_sample", "min_p", "num_beams", "temperature"]
-    network.config.save_pretrained(tmp_path)
-    after = type(network.config).from_pretrained(tmp_path).to_dict()
-    assert {name: after.get(name) for name in before} == before
-    assert make_greedy(network) == []
-
-
 def test_sampling_follows_the_seed_and_the_temperature(tiny_tokenizer: Any) -> None:
     network, prompts = make_network("llama"), prompts_of((5,))
 
     def answer(seed: int, temperature: float) -> list[int]:
         torch.manual_seed(seed)
-        return generate_batch(network, tiny_tokenizer, prompts, [EOS], 20, Decoding(temperature))[0]
+        return generate_batch(network, tiny_tokenizer, prompts, [EOS], 20, sampling=Sampling(temperature))[0]
 
     assert answer(1, 1.0) == answer(1, 1.0)
     assert len({tuple(answer(seed, 1.0)) for seed in range(5)}) == 5
     assert answer(1, 1e-4) == answer(1, 0.0), "near zero, the likeliest token wins"
 
 
-@pytest.mark.parametrize("decoding", [Decoding(1.0, top_k=1), Decoding(1.0, top_p=1e-6)])
-def test_drawing_from_one_token_is_greedy(decoding: Decoding, tiny_tokenizer: Any) -> None:
+@pytest.mark.parametrize("sampling", [Sampling(1.0, top_k=1), Sampling(1.0, top_p=1e-6)])
+def test_drawing_from_one_token_is_greedy(sampling: Sampling, tiny_tokenizer: Any) -> None:
     network, prompts = make_network("llama"), prompts_of((5,))
     expected = greedy(network, prompts[0], 12)
-    assert generate_batch(network, tiny_tokenizer, prompts, [EOS], 12, decoding)[0] == expected
-    assert generate_batch(network, tiny_tokenizer, prompts, [EOS], 12, Decoding(1.0))[0] != expected
+    assert generate_batch(network, tiny_tokenizer, prompts, [EOS], 12, sampling=sampling)[0] == expected
+    assert generate_batch(network, tiny_tokenizer, prompts, [EOS], 12, sampling=Sampling(1.0))[0] != expected
 
 
 @torch.no_grad()
@@ -190,21 +175,25 @@ def test_the_repetition_penalty_weighs_on_tokens_that_were_there(tiny_tokenizer:
         seen = torch.tensor(sorted(set(ids)))
         logits[seen] = torch.where(logits[seen] > 0, logits[seen] / penalty, logits[seen] * penalty)
         ids.append(int(logits.argmax()))
-    decoding = Decoding(repetition_penalty=penalty)
-    assert generate_batch(network, tiny_tokenizer, [prompt], [], 10, decoding)[0] == ids[len(prompt) :]
+    sampling = Sampling(repetition_penalty=penalty)
+    assert generate_batch(network, tiny_tokenizer, [prompt], [], 10, sampling=sampling)[0] == ids[len(prompt) :]
+    assert generate_reference(network, tiny_tokenizer, [Asked(prompt, (), 10, sampling)], "fp32") == [
+        ids[len(prompt) :]
+    ]
     assert ids[len(prompt) :] != greedy(network, prompt, 10)
+
+
+def streamed(tokenizer: Any, ids: list[int]) -> list[str]:
+    """The pieces of an answer, the rest last."""
+    decoder = Decoder(tokenizer)
+    return [piece for piece in [*map(decoder.add, ids), decoder.rest()] if piece]
 
 
 def test_the_stream_is_the_answer_in_whole_characters(tiny_tokenizer: Any) -> None:
     text = "naïve – 狐 and 🦊 end"
     ids = tiny_tokenizer(text).input_ids
     assert len(ids) > len(text), "some characters take several tokens"
-    pieces: list[str] = []
-    streamer = TextStreamer(tiny_tokenizer, pieces.append)
-    streamer.put(torch.tensor([[7, 8, 9]]))
-    for token in ids:
-        streamer.put(torch.tensor([token]))
-    streamer.end()
+    pieces = streamed(tiny_tokenizer, ids)
     assert "".join(pieces) == text
     assert not any("\ufffd" in piece for piece in pieces)
     assert len(pieces) > 10
@@ -212,18 +201,49 @@ def test_the_stream_is_the_answer_in_whole_characters(tiny_tokenizer: Any) -> No
 
 def test_the_stream_gives_out_even_half_a_character_at_the_end(tiny_tokenizer: Any) -> None:
     ids = tiny_tokenizer("a🦊").input_ids[:-1]
-    pieces: list[str] = []
-    streamer = TextStreamer(tiny_tokenizer, pieces.append)
-    streamer.put(torch.tensor([[7]]))
-    for token in ids:
-        streamer.put(torch.tensor([token]))
-    streamer.end()
-    assert "".join(pieces) == tiny_tokenizer.decode(ids)
+    assert "".join(streamed(tiny_tokenizer, ids)) == tiny_tokenizer.decode(ids)
 
 
-def test_streams_what_it_generates(tiny_tokenizer: Any) -> None:
+@pytest.mark.parametrize("is_sharded", [False, True])
+def test_hands_over_each_token_that_it_generates(
+    is_sharded: bool, tiny_tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     network, prompts = make_network("llama"), prompts_of((5,))
-    pieces: list[str] = []
-    streamer = TextStreamer(tiny_tokenizer, pieces.append)
-    (ids,) = generate_batch(network, tiny_tokenizer, prompts, [EOS], 15, streamer=streamer)
-    assert "".join(pieces) == tiny_tokenizer.decode(ids, skip_special_tokens=True)
+    if is_sharded:  # so by transformers' `generate`
+        monkeypatch.setattr(support, "is_sharded", lambda network: True)
+    whole = generate_batch(network, tiny_tokenizer, prompts, [], 15)[0]
+    stop = whole[9]
+    seen: list[int] = []
+    (ids,) = Generator(network, tiny_tokenizer, "fp32").answer(prompts, [stop], 15, on_token=seen.append)
+    assert seen == [*ids, stop]
+    assert ids == whole[: whole.index(stop)]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("sampling", [Sampling(), Sampling(repetition_penalty=1.4)], ids=["greedy", "penalty"])
+def test_answers_are_those_of_transformers(layout: str, sampling: Sampling, tiny_tokenizer: Any) -> None:
+    network, prompts = make_network(layout), prompts_of(LENGTHS)
+    found = generate_batch(network, tiny_tokenizer, prompts, [299], 12, sampling=sampling)
+    expected = generate_reference(network, tiny_tokenizer, [Asked(ids, [299], 12, sampling) for ids in prompts], "fp32")
+    assert found == [ids[: ids.index(299)] if 299 in ids else ids for ids in expected]
+
+
+def test_a_generator_that_was_interrupted_can_be_used_again(tiny_tokenizer: Any) -> None:
+    network, prompts = make_network("llama"), prompts_of((20, 25))
+    expected = [generate_batch(network, tiny_tokenizer, [ids], [EOS], 12) for ids in prompts]
+    generator = Generator(network, tiny_tokenizer, "fp32", kept_bytes=10**7)
+
+    def interrupt(token: int) -> None:
+        raise KeyboardInterrupt
+
+    for ids, answer in zip(prompts * 2, expected * 2, strict=True):
+        with pytest.raises(KeyboardInterrupt):
+            generator.answer([ids], [EOS], 12, on_token=interrupt)
+        assert generator.answer([ids], [EOS], 12) == answer
+
+
+def test_a_network_that_is_trained_can_be_trained_after_it_answered(tiny_tokenizer: Any) -> None:
+    network = make_network("llama").train()
+    generate_batch(network.eval(), tiny_tokenizer, prompts_of((5, 9)), [EOS], 6)
+    network.train()(input_ids=torch.tensor(prompts_of((9,)))).logits.sum().backward()
+    assert network.get_input_embeddings().weight.grad is not None

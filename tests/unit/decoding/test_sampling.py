@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 import torch
 
-from burnish.inference.sampling import Chooser, Sampling, top_log_probabilities
+from burnish.decoding.sampling import Chooser, Sampling, top_log_probabilities
 
 LOGITS = torch.tensor([1.0, 3.0, 2.0, 0.0])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from burnish.inference.lookup import Lookup
+from burnish.decoding.lookup import Lookup
 
 
 def test_what_followed_the_same_tokens_is_guessed() -> None:

@@ -18,6 +18,8 @@ _FIRST, _MOST = 3, FEW - 1
 """Guesses at a time: at first, and at most."""
 _LONGEST_PAUSE = 32
 """Steps without a guess after several that failed."""
+_LATEST = 12
+"""Guessed tokens that the rate is that of, more or less."""
 
 
 class Lookup:
@@ -32,6 +34,8 @@ class Lookup:
         self._places = dict[tuple[int, ...], int]()
         """Index of the token after some tokens, the last time that they occurred."""
         self._number, self._pause, self._waits = _FIRST, 1, 0
+        self.rate = 0.5
+        """Share of guessed tokens that were right of late, of those that were compared."""
         self.add(ids)
 
     def add(self, ids: Sequence[int]) -> None:
@@ -66,6 +70,8 @@ class Lookup:
             guessed: number of tokens of the last guess.
             right: how many of these were chosen.
         """
+        compared = min(guessed, right + 1)  # nothing is known of what comes after the first wrong one
+        self.rate += (right - self.rate * compared) / max(_LATEST, compared)
         if right == guessed:
             self._number, self._pause = min(2 * self._number, _MOST), 1
         elif right:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
-
-from burnish.inference.grammar import Guide
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +24,8 @@ class Sampling:
     """Nats off the logit of each token that the answer has."""
     frequency_penalty: float = 0.0
     """The same, for each time that it has it."""
+    repetition_penalty: float = 1.0
+    """Divides positive logits of tokens in prompt or answer, and multiplies negative ones (arXiv 1909.05858)."""
     logit_bias: Mapping[int, float] = field(default_factory=dict)
     """Nats added to the logits of tokens."""
     seed: int | None = None
@@ -33,7 +34,32 @@ class Sampling:
     @property
     def is_plain(self) -> bool:
         """Whether it takes the most likely token of the logits as they are."""
-        return not (self.temperature or self.presence_penalty or self.frequency_penalty or self.logit_bias)
+        return not (self.temperature or self.is_penalizing or self.logit_bias)
+
+    @property
+    def is_penalizing(self) -> bool:
+        """Whether the logits of tokens that were written already are changed."""
+        return bool(self.presence_penalty or self.frequency_penalty) or self.repetition_penalty != 1
+
+
+GREEDY = Sampling()
+
+
+class Guide(Protocol):
+    """Holds one answer to a form."""
+
+    def allow(self, logits: torch.Tensor) -> torch.Tensor:
+        """The logits `[vocabulary]` fp32 with minus infinity for all tokens that may not come next."""
+        ...
+
+    def take(self, token: int) -> None:
+        """Takes a token that it has allowed. Raises BurnishError if the answer cannot be held to its form."""
+        ...
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing may follow."""
+        ...
 
 
 class Chooser:
@@ -42,16 +68,23 @@ class Chooser:
     Args:
         sampling: how.
         guide: allows some of them alone; None for all.
+        prompt: tokens before the answer.
     """
 
-    def __init__(self, sampling: Sampling, guide: Guide | None = None) -> None:
+    def __init__(self, sampling: Sampling, guide: Guide | None = None, prompt: Sequence[int] = ()) -> None:
         self._sampling, self._guide = sampling, guide
+        self._prompt = set(prompt) if sampling.repetition_penalty != 1 else set[int]()
         self._counts = Counter[int]()
         self._generator = torch.Generator()
         if sampling.seed is None:
             self._generator.seed()
         else:
             self._generator.manual_seed(sampling.seed)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the next token is the most likely one of the logits as they are."""
+        return self._sampling.is_plain and self._guide is None
 
     def choose(self, logits: torch.Tensor) -> int:
         """The next token.
@@ -66,7 +99,8 @@ class Chooser:
             logits = self._guide.allow(logits)
         # numpy's is several times as fast as torch's for one row
         token = self._drawn(logits / sampling.temperature) if sampling.temperature else int(logits.numpy().argmax())
-        self._counts[token] += 1
+        if sampling.is_penalizing:
+            self._counts[token] += 1
         if self._guide is not None:
             self._guide.take(token)
         return token
@@ -80,6 +114,11 @@ class Chooser:
         sampling, logits = self._sampling, logits.clone()
         for token, amount in sampling.logit_bias.items():
             logits[token] += amount
+        if sampling.repetition_penalty != 1:
+            written = torch.tensor(sorted(self._prompt | self._counts.keys()))
+            found = logits[written]
+            penalty = sampling.repetition_penalty
+            logits[written] = torch.where(found > 0, found / penalty, found * penalty)
         if sampling.presence_penalty or sampling.frequency_penalty:
             for token, count in self._counts.items():
                 logits[token] -= sampling.presence_penalty + count * sampling.frequency_penalty
@@ -90,6 +129,7 @@ class Chooser:
         probabilities = ordered.softmax(-1)
         if self._sampling.top_k:
             probabilities[self._sampling.top_k :] = 0
+            probabilities /= probabilities.sum()
         # a token stays if those before it do not reach the share yet, so that there is always one
         probabilities[probabilities.cumsum(-1) - probabilities >= self._sampling.top_p] = 0
         return int(tokens[torch.multinomial(probabilities, 1, generator=self._generator)])

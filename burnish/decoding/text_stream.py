@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-import torch
-from transformers.generation.streamers import BaseStreamer
-
 _BROKEN = "\ufffd"
 """What a character is decoded as before all of its tokens are there."""
 
@@ -62,39 +59,3 @@ class Decoder:
         if self._left_out:
             ids = [id_ for id_ in ids if id_ not in self._left_out]
         return self._tokenizer.decode(ids, skip_special_tokens=self._skips_specials)
-
-
-class TextStreamer(BaseStreamer):
-    """Writes the text of a single answer of transformers' `generate`, in complete characters only.
-
-    Args:
-        tokenizer: decodes ids.
-        write: called with each new part of the text.
-        visible_ids: removes ids that are not meant for the reader, such as a header.
-    """
-
-    def __init__(
-        self,
-        tokenizer: Any,
-        write: Callable[[str], None],
-        visible_ids: Callable[[list[int]], Sequence[int]] = lambda ids: ids,
-    ) -> None:
-        self._decoder = Decoder(tokenizer, visible_ids)
-        self._write = write
-        self._prompt_seen = False
-
-    def put(self, value: torch.Tensor) -> None:
-        """Receives the prompt first, then each new token."""
-        if not self._prompt_seen:
-            self._prompt_seen = True
-            return
-        for token in value.flatten().tolist():
-            self._emit(self._decoder.add(token))
-
-    def end(self) -> None:
-        """Writes the rest."""
-        self._emit(self._decoder.rest())
-
-    def _emit(self, text: str) -> None:
-        if text:
-            self._write(text)

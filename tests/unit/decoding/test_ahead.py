@@ -1,0 +1,55 @@
+"""How many guessed tokens are checked at a step."""
+
+from __future__ import annotations
+
+import pytest
+
+from burnish.decoding.ahead import Pace, num_ahead
+
+
+def paced(once: float, each: float, sizes: tuple[int, ...]) -> Pace:
+    """A pace that has seen steps of some sizes, first and again."""
+    pace = Pace()
+    for _ in range(60):
+        for tokens in sizes:
+            pace.note(tokens, once + each * tokens)
+    return pace
+
+
+@pytest.mark.parametrize(("once", "each"), [(1.0, 0.0), (1.0, 0.01), (0.0, 1.0), (0.2, 0.05)])
+def test_the_cost_of_a_step_is_that_of_the_steps_seen(once: float, each: float) -> None:
+    pace = paced(once, each, (8, 16, 40))
+    assert pace.cost(64, 8) == pytest.approx((once + 64 * each) / (once + 8 * each), rel=0.1)
+
+
+def test_the_first_step_of_a_size_says_nothing() -> None:
+    pace = paced(1.0, 0.01, (8,))
+    before = pace.cost(16, 8)
+    pace.note(16, 1000.0)
+    assert pace.cost(16, 8) == before
+    for _ in range(3):
+        pace.note(16, 5.0)
+    assert pace.cost(16, 8) > 1.5 * before
+
+
+def test_a_step_that_was_slow_once_is_forgotten() -> None:
+    pace = paced(1.0, 0.01, (8, 32))
+    for _ in range(2):
+        pace.note(64, 20.0)
+    assert pace.cost(64, 8) > 4
+    for _ in range(200):
+        pace.note(8, 1.08)
+    assert pace.cost(64, 8) < 2.5
+
+
+def test_guesses_are_checked_as_long_as_they_pay() -> None:
+    free, dear = paced(1.0, 0.0, (8, 16, 64)), paced(0.0, 1.0, (8, 16, 64))
+    sure = [1.0] * 8
+    assert num_ahead([15] * 8, sure, free) == 15
+    assert num_ahead([15] * 8, sure, paced(1.0, 0.01, (8, 16, 64))) == 15
+    assert num_ahead([15] * 8, [0.5] * 8, dear) == 0, "each token takes as long as a step of it alone"
+    assert num_ahead([15, 0, 0, 0, 0, 0, 0, 0], sure, dear) == 0
+    assert num_ahead([3, 0, 0, 0, 0, 0, 0, 0], sure, free) == 3
+    some = num_ahead([15] * 8, [0.6] * 8, paced(1.0, 0.02, (8, 16, 64)))
+    assert 1 <= some <= 6
+    assert num_ahead([0, 0], [0.5, 0.5], free) == 0
