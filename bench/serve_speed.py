@@ -26,6 +26,7 @@ import time
 import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -72,11 +73,12 @@ def with_burnish(options: argparse.Namespace) -> Callable[[list[list[int]]], Non
     from burnish.decoding.batch import Batch
     from burnish.decoding.row import Asked
     from burnish.inference.engine import Engine, Ticket
+    from burnish.inference.served import KEPT_BYTES
 
     engine = Engine({})
     network, _ = engine.call(lambda: loaded(options))
     looks_up = False if options.without_lookup else None
-    engine.call(lambda: engine.add("one", Batch(network, options.precision, looks_up=looks_up, together=True)))
+    engine.call(lambda: engine.add("one", Batch(network, options.precision, nullcontext, KEPT_BYTES, looks_up, True)))
 
     def run(texts: list[list[int]]) -> None:
         ends: queue.Queue[Any] = queue.Queue()

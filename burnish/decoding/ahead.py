@@ -12,13 +12,14 @@ from weakref import WeakKeyDictionary
 import torch
 
 from burnish.decoding.key_values import KeyValues
-from burnish.kernels.few_tokens_attention import FEW
+from burnish.decoding.lookup import MOST_AHEAD
 
 _FORGETTING = 0.95
 """What a step counts for beside the one after it."""
 _COST = 1 / 64
 """Of a further token beside a step with one, before it is known."""
-_TRIED = range(3, 3 + 24 + FEW)
+_NEW = 1 + MOST_AHEAD
+_TRIED = range(3, 3 + 24 + _NEW)
 """Tokens on which it is tried whether several can be read together,"""
 _ALONE = 6
 """and how many of them are read one after the other."""
@@ -59,19 +60,17 @@ class Pace:
         return (once + each * tokens) / (once + each * others)
 
 
-def num_ahead(lengths: Sequence[int], rates: Sequence[float], pace: Pace) -> int:
+def num_ahead(chances: Sequence[Sequence[float]], pace: Pace) -> int:
     """The number of guessed columns with which a batch writes most tokens a second.
 
     Args:
-        lengths: of the guess of each row.
-        rates: share of guessed tokens of each row that were right of late.
+        chances: of the guesses of each row, each that it and all before it are right.
         pace: of the batch.
     """
-    rows = len(lengths)
+    rows = len(chances)
     best, most, expected = 0, float(rows), float(rows)
-    for ahead in range(1, max(lengths) + 1):
-        # a guess counts only if all before it are right
-        expected += sum(rate**ahead for length, rate in zip(lengths, rates, strict=True) if length >= ahead)
+    for ahead in range(1, max(map(len, chances)) + 1):
+        expected += sum(own[ahead - 1] for own in chances if len(own) >= ahead)
         speed = expected / pace.cost(rows * (1 + ahead), rows)
         if speed > most:
             best, most = ahead, speed
@@ -97,7 +96,7 @@ def reads_alike(network: Any, precision: str, forward: Forward) -> bool:
 
 
 def _read_alike(forward: Forward) -> bool:
-    prompt, new = list(_TRIED[:-FEW]), list(_TRIED[-FEW:])
+    prompt, new = list(_TRIED[:-_NEW]), list(_TRIED[-_NEW:])
     found: list[torch.Tensor] = []
     for parts in ([new], [[token] for token in new[:_ALONE]]):
         held = KeyValues(torch.ones(1, len(prompt), dtype=torch.long))

@@ -6,15 +6,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from os.path import commonprefix
 from typing import Any
 
 import torch
 
 from burnish.decoding.ahead import Pace, num_ahead, reads_alike
-from burnish.decoding.beginnings import Beginnings
+from burnish.decoding.beginnings import LEAST_BEGINNING, Beginnings
 from burnish.decoding.head import contiguous_inputs
 from burnish.decoding.key_values import KeyValues
-from burnish.decoding.lookup import Lookup
+from burnish.decoding.lookup import Lookup, Phrases
 from burnish.decoding.row import Asked, Row, Token
 from burnish.decoding.sampling import top_log_probabilities
 from burnish.decoding.support import is_indifferent_to_gaps, plain_network, takes
@@ -22,7 +23,9 @@ from burnish.errors import BurnishError
 from burnish.models.device import arithmetic
 
 _PADDED = 1.25
-"""Prompts are read together if that makes at most so many times their tokens."""
+"""Prompts are read together if that makes at most so many times their tokens,"""
+_PASS = 32
+"""and so many more: with fewer tokens a pass takes hardly less time, because the weights have to be read."""
 _MOST_EMPTY = 64
 """Columns that no row needs, before they are removed."""
 
@@ -43,8 +46,8 @@ class Batch:
         precision: of the arithmetic.
         active: makes the network the model whose rows these are, if it can be several: base or an adapter.
         kept_bytes: of beginnings that are kept for prompts to come; the least recently used go first.
-        looks_up: whether the next tokens of an answer are guessed from its text; None where that changes no answer,
-            which is tried in other precisions than fp32.
+        looks_up: whether the next tokens of an answer are guessed from its text and from other answers; None where that
+            changes no answer, which is tried in other precisions than fp32.
         together: whether they are guessed while there are several rows, too. How many then depends on the time that
             steps take, and on these the rounding, as it does on who else is there.
     """
@@ -64,9 +67,10 @@ class Batch:
         """Rows whose keys and values come to those of the others at the next step, all at once."""
         self._beginnings = Beginnings(kept_bytes)
         self._keeps = takes(plain_network(network), "logits_to_keep")
-        self._looks_up, self._pace = looks_up, Pace()
+        self._looks_up, self._pace, self._phrases = looks_up, Pace(), Phrases()
+        self._has_gaps = is_indifferent_to_gaps(network)
         # where one guess is right and another wrong, gaps come to be
-        self._guesses_together = together and is_indifferent_to_gaps(network)
+        self._guesses_together = together and self._has_gaps
         self._is_trained = any(parameter.requires_grad for parameter in network.parameters())
 
     @property
@@ -96,9 +100,16 @@ class Batch:
         return ""
 
     def parts(self, rows: Sequence[Row]) -> list[list[Row]]:
-        """Rows whose prompts are read together: those of similar length, of which nothing is known."""
-        alone = [row for row in rows if row.asked.inputs or self._beginnings.knows(row.asked.ids)]
-        return [*([row] for row in alone), *_alike([row for row in rows if row not in alone])]
+        """Rows whose prompts are read together: those of which about as many tokens are not known."""
+        alone = [row for row in rows if row.asked.inputs]
+        known, unknown = list[tuple[int, Row]](), list[tuple[int, Row]]()
+        for row in rows:
+            if row.asked.inputs:
+                continue
+            length = self._beginnings.length(row.asked.ids)
+            (known if length else unknown).append((len(row.asked.ids) - length, row))
+        # between a beginning and what comes after it, padding is a gap
+        return [*([row] for row in alone), *_alike(known, self._has_gaps), *_alike(unknown)]
 
     def join(self, rows: Sequence[Row]) -> list[Token | None]:
         """Reads prompts and returns the first token of each answer, if it gets one; rows stay unless that ends them.
@@ -107,31 +118,40 @@ class Batch:
             rows: one, or those of one of `parts`. If it fails, none of them has begun.
         """
         with self._computing():
-            if len(rows) > 1:
-                return self._read(rows)
-            (row,) = rows
-            if row.asked.inputs:
-                return [self._see(row, row.asked.inputs)]
-            known = self._beginnings.find(row.asked.ids)
-            return self._read(rows) if known is None else [self._continue(row, known)]
+            if rows[0].asked.inputs:
+                return [self._see(rows[0], rows[0].asked.inputs)]
+            found = [self._beginnings.find(row.asked.ids) for row in rows]
+            known = [held for held in found if held is not None]
+            return self._read(rows, known if len(known) == len(rows) else self._read_common(rows))
 
-    def _continue(self, row: Row, held: KeyValues) -> Token | None:
-        """`join` for a prompt whose beginning is known."""
-        ids, begin = row.asked.ids, held.columns
-        held.grow(torch.ones(1, len(ids) - begin, dtype=torch.long))
-        logits = self._forward([ids[begin:]], [begin], held)
-        return self._begin([row], logits, held)[0]
+    def _read_common(self, rows: Sequence[Row]) -> list[KeyValues]:
+        """The beginning that prompts have in common, read once for all; nothing if that does not pay."""
+        common = commonprefix([row.asked.ids[:-1] for row in rows])
+        if not self._has_gaps or len(common) < LEAST_BEGINNING or (len(rows) - 1) * len(common) < _PASS:
+            return []
+        held = KeyValues(torch.ones(1, len(common), dtype=torch.long))
+        self._forward([common], [0], held)
+        self._beginnings.keep(common, held)
+        return [held for _ in rows]
 
-    def _read(self, rows: Sequence[Row]) -> list[Token | None]:
-        """`join` for prompts of which nothing is known, aligned at their last token."""
-        width = max(len(row.asked.ids) for row in rows)
-        before = [width - len(row.asked.ids) for row in rows]
-        mask = torch.ones(len(rows), width, dtype=torch.long)
-        for number, columns in enumerate(before):
-            mask[number, :columns] = 0
-        ids = [[0] * columns + row.asked.ids for columns, row in zip(before, rows, strict=True)]
-        held = KeyValues(mask)
-        logits = self._forward(ids, [-columns for columns in before], held)
+    def _read(self, rows: Sequence[Row], known: Sequence[KeyValues]) -> list[Token | None]:
+        """The first tokens after prompts, aligned at their last token.
+
+        Args:
+            rows: to begin.
+            known: the beginning of each; nothing if it is that of none.
+        """
+        begins = [held.columns for held in known] or [0 for _ in rows]
+        rest = [row.asked.ids[begin:] for row, begin in zip(rows, begins, strict=True)]
+        width = max(map(len, rest))
+        before = [width - len(ids) for ids in rest]
+        if len(known) == 1:
+            held = known[0]
+        else:
+            held = KeyValues.joined(known) if known else KeyValues(torch.ones(len(rows), 0, dtype=torch.long))
+        held.grow(torch.tensor([[0] * columns + [1] * (width - columns) for columns in before]))
+        ids = [[0] * columns + ids for columns, ids in zip(before, rest, strict=True)]
+        logits = self._forward(ids, [begin - columns for begin, columns in zip(begins, before, strict=True)], held)
         return self._begin(rows, logits, held)
 
     def _begin(self, rows: Sequence[Row], logits: torch.Tensor, held: KeyValues) -> list[Token | None]:
@@ -198,23 +218,20 @@ class Batch:
         if self._looks_up is False or not (len(rows) == 1 or self._guesses_together):
             return nothing
         guessed = [self._guess_one(row) for row in rows]
-        if not any(guessed):
+        ahead = num_ahead([chances for _, chances in guessed], self._pace)
+        if not ahead:
             return nothing
         if self._looks_up is None:
             self._looks_up = self._precision == "fp32" or reads_alike(self._network, self._precision, self._forward)
             if not self._looks_up:
                 return nothing
-        if len(rows) == 1:
-            return guessed
-        rates = [0.0 if row.lookup is None else row.lookup.rate for row in rows]
-        ahead = num_ahead(list(map(len, guessed)), rates, self._pace)
-        return [ids[:ahead] for ids in guessed]
+        return [ids[:ahead] for ids, _ in guessed]
 
-    def _guess_one(self, row: Row) -> list[int]:
+    def _guess_one(self, row: Row) -> tuple[list[int], list[float]]:
         if row.asked.inputs:
-            return []
+            return [], []
         if row.lookup is None:
-            row.lookup = Lookup(row.asked.ids)
+            row.lookup = Lookup(row.asked.ids, self._phrases)
             row.lookup.add(row.new)
         return row.lookup.guess(row.asked.most - len(row.new) - 1)
 
@@ -232,8 +249,6 @@ class Batch:
                 if token is None or row.ended or token.id != guess:
                     break
                 right += 1
-            if row.lookup is not None and ids:
-                row.lookup.learn(len(ids), right)
             wrong.append(logits.shape[1] - 1 - right)
         if self._group is not None:
             self._group.held.forget(wrong)
@@ -353,14 +368,21 @@ def _counted(own: torch.Tensor) -> torch.Tensor:
     return torch.arange(own.shape[1]).minimum(last[:, None])
 
 
-def _alike(rows: Sequence[Row]) -> list[list[Row]]:
-    """Rows with prompts of similar length together."""
+def _alike(rows: Sequence[tuple[int, Row]], is_padded: bool = True) -> list[list[Row]]:
+    """Rows with about as many tokens to read together.
+
+    Args:
+        rows: with the number of their tokens.
+        is_padded: whether these may be padded, so that not just those with as many can be together.
+    """
     groups: list[list[Row]] = []
-    for row in sorted(rows, key=lambda row: len(row.asked.ids)):
-        length = len(row.asked.ids)
-        tokens = length + sum(len(other.asked.ids) for other in groups[-1]) if groups else 0
-        if groups and length * (len(groups[-1]) + 1) <= _PADDED * tokens:
+    tokens = least = 0
+    for length, row in sorted(rows, key=lambda one: one[0]):
+        padded = length * (len(groups[-1]) + 1) if groups else 0
+        if groups and (length == least or (is_padded and padded <= _PADDED * (tokens + length) + _PASS)):
             groups[-1].append(row)
+            tokens += length
         else:
             groups.append([row])
+            tokens = least = length
     return groups

@@ -8,7 +8,7 @@ from os.path import commonprefix
 
 from burnish.decoding.key_values import KeyValues
 
-_LEAST_PREFIX = 16
+LEAST_BEGINNING = 16
 """Tokens of a common beginning that are worth keeping: fewer are computed as fast as they are copied."""
 
 
@@ -23,9 +23,10 @@ class Beginnings:
         self._most, self._bytes = most, 0
         self._kept: OrderedDict[tuple[int, ...], KeyValues] = OrderedDict()
 
-    def knows(self, ids: Sequence[int]) -> bool:
-        """Whether a beginning of a prompt is known."""
-        return self._longest(ids)[0] is not None
+    def length(self, ids: Sequence[int]) -> int:
+        """How many tokens of a prompt are known, not counting its last; 0 if those are too few."""
+        best, length = self._longest(ids)
+        return 0 if best is None else length
 
     def find(self, ids: Sequence[int]) -> KeyValues | None:
         """The longest known beginning of a prompt, without its last token, which has to be read for its logits."""
@@ -36,7 +37,7 @@ class Beginnings:
         return self._kept[best].beginning(length)
 
     def _longest(self, ids: Sequence[int]) -> tuple[tuple[int, ...] | None, int]:
-        best, length, prompt = None, _LEAST_PREFIX - 1, tuple(ids[:-1])
+        best, length, prompt = None, LEAST_BEGINNING - 1, tuple(ids[:-1])
         for text in self._kept:
             if (common := len(commonprefix([text, prompt]))) > length:
                 best, length = text, common
@@ -44,7 +45,7 @@ class Beginnings:
 
     def wants(self, ids: Sequence[int]) -> bool:
         """Whether a text may be worth keeping."""
-        return bool(self._most) and len(ids) >= _LEAST_PREFIX
+        return bool(self._most) and len(ids) >= LEAST_BEGINNING
 
     def keep(self, ids: Sequence[int], held: KeyValues) -> None:
         """Keeps a text with its keys and values, and lets others go if there is no room."""

@@ -28,7 +28,7 @@ from burnish.runs.folder import RunFolder, find_run
 from burnish.tasks import task_facts
 from burnish.tasks.predictions import TextsPredictor
 
-_KEPT_BYTES = 1 << 29
+KEPT_BYTES = 1 << 29
 """Of beginnings of texts that each model keeps for prompts to come."""
 
 
@@ -253,7 +253,7 @@ def _served(name: str, session: Session, bases: Bases) -> Served:
         )
     if reason := why_no_batch(network):
         raise InputError(f"the model `{name}` cannot be served", reason, "Use `burnish generate`")
-    batch = Batch(network, bases.precision, bases.active, _KEPT_BYTES, together=True)
+    batch = Batch(network, bases.precision, bases.active, KEPT_BYTES, together=True)
     room = context_limit(network.config) or 1 << 20
     return Served(name, session, batch, room, network.get_input_embeddings().weight.shape[0], bases.release)
 

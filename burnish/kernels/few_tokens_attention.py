@@ -9,8 +9,20 @@ from __future__ import annotations
 
 import torch
 
-FEW = 16
-"""Most new tokens per row: PyTorch's blocks of queries pay for more."""
+_NEW, _SCORES = 64, 1 << 22
+"""Most new tokens per row, and most scores of all heads and rows: PyTorch's kernel holds none, which pays for more."""
+
+
+def are_few(rows: int, heads: int, new: int, tokens: int) -> bool:
+    """Whether this is faster than PyTorch's kernel.
+
+    Args:
+        rows: of the batch.
+        heads: of the queries.
+        new: tokens per row.
+        tokens: that these may attend to.
+    """
+    return new == 1 or (new <= _NEW and rows * heads * new * tokens <= _SCORES)
 
 
 def few_tokens_attention_reference(

@@ -14,10 +14,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from burnish.kernels.few_tokens_attention import FEW, few_tokens_attention
+from burnish.kernels.few_tokens_attention import are_few, few_tokens_attention
 from burnish.kernels.gated_mlp import ACTIVATIONS
 from burnish.kernels.precision import arithmetic_type
-from burnish.models.answering_layers import PREFIX, AttentionAnswers, GatedAnswers, NormAnswers, normalized, rotated
+from burnish.models.answering_layers import (
+    PREFIX,
+    AttentionAnswers,
+    GatedAnswers,
+    NormAnswers,
+    normalized,
+    rotated,
+    turns,
+)
 from burnish.models.attention import NAMES
 from burnish.models.fused_layers import subclass
 from burnish.models.growing_cache import GrowingCache
@@ -27,6 +35,8 @@ _NAMES = ("input_layernorm", "self_attn", "post_attention_layernorm", "mlp")
 """Of the parts of a block in transformers' decoders."""
 _UNREAD = {"position_ids", "use_cache", "cache_position"}
 """Arguments of a block that change nothing where keys are rotated before they are cached."""
+_LEAST_ROWS = 4
+"""Of a product in bf16: oneDNN takes longer for fewer (`bench/answering.py`). Each row is computed by itself."""
 _FAILURES = (TypeError, ValueError, RuntimeError, IndexError, AttributeError, KeyError)
 
 
@@ -57,7 +67,7 @@ class _BlockAnswers(nn.Module):
         if not (
             isinstance(past_key_values, GrowingCache)
             and all(value is None or name in _UNREAD for name, value in others.items())
-            and _are_few(hidden_states, attention_mask)
+            and _are_few(hidden_states, attention_mask, parts.attention.burnish_heads[0])
             and hidden_states.dtype == parts.attention.burnish_joined.dtype == arithmetic_type(hidden_states)
             and hidden_states.dtype == parts.norms[0].weight.dtype
             and not torch.is_grad_enabled()
@@ -68,24 +78,38 @@ class _BlockAnswers(nn.Module):
             )  # fmt: skip
         attention, gated = parts.attention, parts.gated
         rows, new, width = hidden_states.shape
-        inputs = hidden_states.reshape(-1, width)
-        heads = attention.burnish_joined.of_rows(normalized(inputs, parts.norms[0]))
-        query, key, value = rotated(heads.view(rows, new, -1, attention.head_dim), attention, position_embeddings)
+        tokens = rows * new
+        inputs = _filled(hidden_states.reshape(-1, width))
+        heads = attention.burnish_joined.of_rows(normalized(inputs, parts.norms[0]))[:tokens]
+        turning = past_key_values.made_once(position_embeddings, lambda: turns(*position_embeddings))
+        query, key, value = rotated(heads.view(rows, new, -1, attention.head_dim), attention, turning)
         past_key_values.update(key, value, attention.layer_idx)
         room: Any = past_key_values.room(attention.layer_idx, attention_mask)
         seen = few_tokens_attention(query, room.keys, room.values, room.hidden, attention.scaling)
-        inputs = attention.burnish_output.of_rows(seen.transpose(1, 2).reshape(rows * new, -1)).add_(inputs)
-        gate, up = gated.burnish_joined.of_rows(normalized(inputs, parts.norms[1])).chunk(2, -1)
-        active = ACTIVATIONS[gated.burnish_activation](gate).mul_(up)
-        return gated.burnish_output.of_rows(active).add_(inputs).view(rows, new, width)
+        seen = _filled(seen.transpose(1, 2).reshape(tokens, -1))
+        inputs = attention.burnish_output.of_rows(seen).add_(inputs)
+        both = gated.burnish_joined.of_rows(normalized(inputs, parts.norms[1]))
+        half = both.shape[1] // 2
+        active = ACTIVATIONS[gated.burnish_activation](both.narrow(1, 0, half)).mul_(both.narrow(1, half, half))
+        return gated.burnish_output.of_rows(active).add_(inputs)[:tokens].view(rows, new, width)
 
 
-def _are_few(inputs: torch.Tensor, mask: Any) -> bool:
+def _filled(rows: torch.Tensor) -> torch.Tensor:
+    """At least so many rows that a product takes least time; those besides do not count."""
+    missing = _LEAST_ROWS - len(rows)
+    if missing <= 0 or rows.dtype != torch.bfloat16:
+        return rows
+    return rows.expand(_LEAST_ROWS, -1) if len(rows) == 1 else torch.cat((rows, rows[:1].expand(missing, -1)))
+
+
+def _are_few(inputs: torch.Tensor, mask: Any, heads: int) -> bool:
     """Whether these are tokens that `attend` hands to `few_tokens_attention`, whatever is in the cache."""
-    new = inputs.shape[1]
+    rows, new = inputs.shape[:2]
     if mask is None:
         return new == 1
-    return isinstance(mask, torch.Tensor) and mask.dtype == torch.bool and new <= (FEW if new < mask.shape[-1] else 1)
+    if not isinstance(mask, torch.Tensor) or mask.dtype != torch.bool:
+        return False
+    return new == 1 or (new < mask.shape[-1] and are_few(rows, heads, new, mask.shape[-1]))
 
 
 def join_blocks(network: nn.Module, packing: Packing) -> None:

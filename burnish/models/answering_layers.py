@@ -58,7 +58,7 @@ class AttentionAnswers(nn.Module):
         layer: Any = self
         (rows, width), size = hidden_states.shape[:2], layer.head_dim
         heads = self.burnish_joined.product(hidden_states).view(rows, width, -1, size)
-        query, key, value = rotated(heads, self, position_embeddings)
+        query, key, value = rotated(heads, self, turns(*position_embeddings))
         if past_key_values is not None:
             key, value = past_key_values.update(key, value, layer.layer_idx)
         if isinstance(past_key_values, GrowingCache):
@@ -96,17 +96,29 @@ def rotated(
     """Queries, keys and values `[rows, heads, width, size]` from `[rows, width, heads of all three, size]`.
 
     Args:
-        heads: not yet rotated.
+        heads: not yet rotated; written over.
         layer: whose they are.
-        turns: cosine and sine of the positions, `[rows, width, size]`.
+        turns: of `turns`.
     """
     queries, keys = layer.burnish_heads
+    turning = heads.narrow(2, 0, queries + keys)
+    other_half = turning.roll(turning.shape[-1] // 2, -1)
+    turning.mul_(turns[0]).addcmul_(other_half, turns[1])
     heads = heads.transpose(1, 2)
-    cosine, sine = (turn.unsqueeze(1) for turn in turns)
-    turning = heads[:, : queries + keys]
-    first, second = turning.chunk(2, -1)
-    turned = (turning * cosine).addcmul_(torch.cat((-second, first), -1), sine)
-    return turned[:, :queries], turned[:, queries:], heads[:, queries + keys :]
+    query, rest = heads.narrow(1, 0, queries), heads.shape[1] - queries - keys
+    return query, heads.narrow(1, queries, keys), heads.narrow(1, queries + keys, rest)
+
+
+def turns(cosine: torch.Tensor, sine: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The factors of a number and of its partner in the other half of a head, `[rows, width, 1, size]` each.
+
+    Args:
+        cosine: of the positions, `[rows, width, size]`.
+        sine: the same.
+    """
+    half = sine.shape[-1] // 2
+    signed = torch.cat((-sine[..., :half], sine[..., half:]), -1)
+    return cosine.unsqueeze(2), signed.unsqueeze(2)
 
 
 def join_layers(network: nn.Module, packing: Packing) -> None:

@@ -16,7 +16,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from burnish.kernels.attention import NAME, SHORT, SHORT_HALF, short_attention
-from burnish.kernels.few_tokens_attention import FEW, Hidden, few_tokens_attention
+from burnish.kernels.few_tokens_attention import Hidden, are_few, few_tokens_attention
 from burnish.kernels.packed_attention import packed_attention
 from burnish.kernels.precision import arithmetic_type
 from burnish.kernels.segments import Segments
@@ -96,7 +96,10 @@ def _is_plain(key: torch.Tensor, value: torch.Tensor, others: dict[str, Any]) ->
 
 def _are_few(query: torch.Tensor, mask: torch.Tensor | None) -> bool:
     """Whether these are few new tokens per row: one, or several in an answer, whose mask says what each attends to."""
-    return query.shape[2] == 1 or (query.shape[2] <= FEW and mask is not None and not torch.is_grad_enabled())
+    rows, heads, new = query.shape[:3]
+    if mask is None or torch.is_grad_enabled():
+        return new == 1
+    return are_few(rows, heads, new, mask.shape[-1])
 
 
 def attend(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from transformers.cache_utils import Cache, DynamicLayer
 
 from burnish.kernels.few_tokens_attention import Hidden
+
+T = TypeVar("T")
 
 _STEP = 64
 """Columns by which the room of a layer grows, so that it is copied once in so many tokens."""
@@ -84,6 +86,14 @@ class GrowingCache(Cache):
         super().__init__(layer_class_to_replicate=GrowingLayer)
         self._hidden: tuple[Any, int, Hidden] | None = None
         """A mask, its columns, and what it hides of the room: the same for all layers of a step."""
+        self._made: tuple[object, Any] | None = None
+        """What a step's layers are all given, and what was made of it."""
+
+    def made_once(self, given: object, make: Callable[[], T]) -> T:
+        """What is made of something that all layers of a step are given, made by the first of them."""
+        if self._made is None or self._made[0] is not given:
+            self._made = given, make()
+        return self._made[1]
 
     def room(self, layer: int, mask: torch.Tensor | None) -> Room | None:
         """What a layer holds with its room, after an update.

@@ -12,10 +12,10 @@ import torch
 from burnish.decoding.ahead import Pace
 from burnish.decoding.batch import Batch
 from burnish.decoding.key_values import KeyValues
+from burnish.decoding.lookup import MOST_AHEAD
 from burnish.decoding.reference import generate_reference
 from burnish.decoding.row import Asked, Row, Token
 from burnish.decoding.sampling import Sampling
-from burnish.kernels.few_tokens_attention import FEW
 from burnish.models import growing_cache, packed_linear
 from burnish.models.answering import arrange_for_answers
 from burnish.models.packed_linear import PackedWeights, can_pack
@@ -152,7 +152,7 @@ def test_guessed_tokens_save_steps_and_the_rest_is_forgotten() -> None:
         batch.step()
     handle.remove()
     assert row.new == [(4 + place) % 9 for place in range(60)]
-    assert max(widths) == FEW
+    assert max(widths) == 1 + MOST_AHEAD
     assert len(widths) < 20
 
 
@@ -267,6 +267,68 @@ def test_a_known_beginning_is_not_read_again() -> None:
         row = asked(shared, most=1)
         few.join([row])
         assert row.new == alone(network, asked(shared, most=1))
+
+
+COMMON = list(range(20, 50))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("is_known", [False, True], ids=["of the same burst", "known before"])
+def test_answers_to_prompts_that_begin_alike_are_those_of_generate(layout: str, is_known: bool) -> None:
+    network, tokenizer = MODELS[layout](), make_tokenizer()
+    texts = [[*COMMON[: 30 - 2 * number], *ids[:20]] for number, ids in enumerate(prompts(7, seed=6))]
+    expected = by_transformers(network, tokenizer, texts, STOPS, 12)
+    batch, rows = Batch(network, "fp32", kept_bytes=10**7), [asked(ids) for ids in texts]
+    if is_known:
+        batch.join([asked([*COMMON, 3], most=1)])
+    parts = batch.parts(rows)
+    assert max(map(len, parts)) > 1
+    for part in parts:
+        batch.join(part)
+    while batch.rows:
+        batch.step()
+    assert [until_stop(row.new) for row in rows] == expected
+
+
+def test_a_beginning_that_prompts_have_in_common_is_read_once() -> None:
+    network = make_network("llama")
+    shapes: list[tuple[int, ...]] = []
+    handle = network.register_forward_pre_hook(
+        lambda module, args, given: shapes.append(tuple(given["input_ids"].shape)), with_kwargs=True
+    )
+    batch = Batch(network, "fp32", kept_bytes=10**7)
+    rows = [asked([*COMMON, 70 + number, *range(90, 91 + number)], most=1) for number in range(4)]
+    (part,) = batch.parts(rows)
+    batch.join(part)
+    later = [asked([*COMMON, 80 + number, *range(90, 91 + number)], most=1) for number in range(3)]
+    (part,) = batch.parts(later)
+    batch.join(part)
+    alone_yet = asked([*COMMON[:20], 99], most=1)
+    batch.join([alone_yet])
+    batch.join([asked(COMMON[:15], most=1)])
+    handle.remove()
+    assert shapes == [(1, 30), (4, 5), (3, 4), (1, 1), (1, 15)]
+    for row in (*rows, *later, alone_yet):
+        assert row.new == alone(network, asked(row.asked.ids, most=1))
+
+
+def test_a_network_that_counts_columns_gets_no_gaps() -> None:
+    """The window is a number of columns."""
+    network = make_network("mistral", sliding_window=8)
+    batch = Batch(network, "fp32", kept_bytes=10**7)
+    batch.join([asked([*COMMON, 3], most=1)])
+    rows = [asked([*COMMON, *ids]) for ids in ([70], [71, 72], [73], [74, 75, 76])]
+    parts = batch.parts(rows)
+    assert [len(part) for part in parts] == [2, 1, 1]
+    for part in parts:
+        batch.join(part)
+    unknown = [asked([*range(100, 140), *ids]) for ids in ([70], [71, 72, 73, 74])]
+    for part in batch.parts(unknown):
+        batch.join(part)
+    while batch.rows:
+        batch.step()
+    for row in (*rows, *unknown):
+        assert row.new == alone(network, asked(row.asked.ids))
 
 
 def test_a_cancelled_answer_leaves_and_changes_no_other() -> None:

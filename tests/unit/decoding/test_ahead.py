@@ -42,14 +42,19 @@ def test_a_step_that_was_slow_once_is_forgotten() -> None:
     assert pace.cost(64, 8) < 2.5
 
 
+def chances(rate: float, number: int = 15) -> list[float]:
+    """Those of guesses of which each is right as often."""
+    return [rate**ahead for ahead in range(1, number + 1)]
+
+
 def test_guesses_are_checked_as_long_as_they_pay() -> None:
     free, dear = paced(1.0, 0.0, (8, 16, 64)), paced(0.0, 1.0, (8, 16, 64))
-    sure = [1.0] * 8
-    assert num_ahead([15] * 8, sure, free) == 15
-    assert num_ahead([15] * 8, sure, paced(1.0, 0.01, (8, 16, 64))) == 15
-    assert num_ahead([15] * 8, [0.5] * 8, dear) == 0, "each token takes as long as a step of it alone"
-    assert num_ahead([15, 0, 0, 0, 0, 0, 0, 0], sure, dear) == 0
-    assert num_ahead([3, 0, 0, 0, 0, 0, 0, 0], sure, free) == 3
-    some = num_ahead([15] * 8, [0.6] * 8, paced(1.0, 0.02, (8, 16, 64)))
+    sure = chances(1.0)
+    assert num_ahead([sure] * 8, free) == 15
+    assert num_ahead([sure] * 8, paced(1.0, 0.01, (8, 16, 64))) == 15
+    assert num_ahead([chances(0.5)] * 8, dear) == 0, "each token takes as long as a step of it alone"
+    assert num_ahead([sure, *[[]] * 7], dear) == 0
+    assert num_ahead([chances(1.0, 3), *[[]] * 7], free) == 3
+    some = num_ahead([chances(0.6)] * 8, paced(1.0, 0.02, (8, 16, 64)))
     assert 1 <= some <= 6
-    assert num_ahead([0, 0], [0.5, 0.5], free) == 0
+    assert num_ahead([[], []], free) == 0
