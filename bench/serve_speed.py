@@ -5,16 +5,18 @@
 
 MODEL is a folder of a base model; with `--run`, Burnish and transformers answer with the adapter of a run that was
 trained on it, which neither merges. Every program continues the same prompts by as many greedy tokens, each in a
-process of its own; the prompts are other ones in every round. They are 16 to 128 random tokens; with `--questions`, a
-JSON list of rows with an `instruction` and perhaps an `input`, they are such rows in the model's chat template.
-llama.cpp (`xllamacpp`) takes part with a file of MODEL in the same precision. The last line is what it costs to hold
-answers to a JSON schema: milliseconds per token beside those of a plain answer.
+process of its own, in turns; the prompts are other ones in every round. They are 16 to 128 random tokens; with
+`--questions`, a JSON list of rows with an `instruction` and perhaps an `input`, they are such rows in the model's chat
+template. llama.cpp (`xllamacpp`) takes part with a file of MODEL in the same precision. The last lines are what it
+costs to hold answers to a JSON schema, in milliseconds per token beside those of a plain answer, and how many answers
+are the same alone and in a batch.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import itertools
 import json
 import os
 import queue
@@ -22,13 +24,17 @@ import random
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
+from os.path import commonprefix
 from pathlib import Path
 from typing import Any
+
+from typing_extensions import Self
 
 PROGRAMS = ("burnish", "transformers", "llama.cpp")
 SCHEMA = {
@@ -141,27 +147,76 @@ def with_llama_cpp(options: argparse.Namespace) -> Callable[[list[list[int]]], N
 
 
 def measure(options: argparse.Namespace) -> None:
-    """Seconds of each round, as a JSON list; this process is one program."""
+    """Prints the seconds of a round for each line that comes in, a number; this process is one program."""
     make = dict(zip(PROGRAMS, (with_burnish, with_transformers, with_llama_cpp), strict=True))[options.only]
     run = make(options)
     run(prompts(options, 1, 999))
-    found = []
-    for number in range(options.rounds):
-        texts = prompts(options, options.at[0], number)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        texts = prompts(options, options.at[0], int(line))
         started = time.perf_counter()
         run(texts)
-        found.append(time.perf_counter() - started)
-    print(json.dumps(found), flush=True)
+        print(time.perf_counter() - started, flush=True)
     os._exit(0)  # llama.cpp's threads would wait for requests
 
 
-def cost_of_form(options: argparse.Namespace) -> tuple[float, float]:
+def compared(options: argparse.Namespace, programs: Sequence[str], number: int) -> dict[str, list[float]]:
+    """Tokens per second of each program in each round; they take turns, so that what else the machine does is the same
+    for all."""
+    found: dict[str, list[float]] = {name: [] for name in programs}
+    with ExitStack() as stack:
+        running = {name: stack.enter_context(Program(name, number)) for name in programs}
+        for turn, (name, program) in itertools.product(range(options.rounds), running.items()):
+            found[name].append(number * options.tokens / program.seconds(turn))
+    return found
+
+
+class Program:
+    """A process that measures one program.
+
+    Args:
+        name: of `PROGRAMS`.
+        number: of prompts at a time.
+    """
+
+    def __init__(self, name: str, number: int) -> None:
+        self._name, self._number = name, number
+
+    def __enter__(self) -> Self:
+        """Begins, and waits until it can answer."""
+        words = [sys.executable, __file__, *sys.argv[1:], "--at", str(self._number), "--only", self._name]
+        self._log = tempfile.TemporaryFile("w+")
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=self._log, text=True)
+        self._said()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Ends it."""
+        self._process.communicate()
+        self._log.close()
+
+    def seconds(self, turn: int) -> float:
+        """How long a round took."""
+        assert self._process.stdin
+        self._process.stdin.write(f"{turn}\n")
+        self._process.stdin.flush()
+        return float(self._said())
+
+    def _said(self) -> str:
+        assert self._process.stdout
+        if said := self._process.stdout.readline():
+            return said
+        self._log.seek(0)
+        sys.exit(f"{self._name} failed:\n{self._log.read()[-2000:]}")
+
+
+def cost_of_form(options: argparse.Namespace, network: Any, session: Any) -> tuple[float, float]:
     """Milliseconds per token of a plain answer, and of one that follows a schema."""
     from burnish.decoding.batch import Batch
     from burnish.decoding.row import Asked, Row
     from burnish.inference.grammar import Grammars
 
-    network, session = loaded(options)
     predictor = session.task.predictor
     ids = predictor.prompt_ids("Describe a person as JSON.")
     grammars = Grammars(session.tokenizer, network.get_input_embeddings().num_embeddings, predictor.stop_ids)
@@ -180,6 +235,27 @@ def cost_of_form(options: argparse.Namespace) -> tuple[float, float]:
             times.append(1000 * (time.perf_counter() - started) / max(1, len(row.new) - 1))
         found.append(statistics.median(times))
     return found[0], found[1]
+
+
+def agreement(options: argparse.Namespace, network: Any) -> tuple[int, int, int]:
+    """Answers that are the same alone and in a batch of the most at a time; tokens before one differs; all tokens."""
+    from burnish.decoding.batch import Batch
+    from burnish.decoding.row import Asked, Row
+
+    texts = prompts(options, max(options.at), 0)
+
+    def written(texts: list[list[int]]) -> list[list[int]]:
+        batch = Batch(network, options.precision, looks_up=False if options.without_lookup else None, together=True)
+        rows = [Row(Asked(ids, (), options.tokens)) for ids in texts]
+        for part in batch.parts(rows):
+            batch.join(part)
+        while batch.rows:
+            batch.step()
+        return [row.new for row in rows]
+
+    pairs = list(zip(written(texts), [written([ids])[0] for ids in texts], strict=True))
+    same = sum(len(commonprefix(pair)) for pair in pairs)
+    return sum(one == other for one, other in pairs), same, len(texts) * options.tokens
 
 
 def main() -> None:
@@ -201,19 +277,16 @@ def main() -> None:
     programs = [name for name in PROGRAMS if name != "llama.cpp" or options.gguf]
     print(f"tokens/s, {options.precision}, {options.tokens} new tokens an answer")
     for number in options.at:
-        speeds = {}
-        for name in programs:
-            words = [sys.executable, __file__, *sys.argv[1:], "--only", name, "--at", str(number)]
-            done = subprocess.run(words, capture_output=True, text=True, check=False)
-            if done.returncode:
-                sys.exit(f"{name} failed:\n{done.stderr[-2000:]}")
-            seconds = statistics.median(json.loads(done.stdout.splitlines()[-1]))
-            speeds[name] = number * options.tokens / seconds
-        beside = speeds["burnish"] / speeds["transformers"]
-        shown = ", ".join(f"{name} {speed:,.1f}" for name, speed in speeds.items())
+        speeds = compared(options, programs, number)
+        pairs = zip(speeds["burnish"], speeds["transformers"], strict=True)
+        beside = statistics.median(own / theirs for own, theirs in pairs)
+        shown = ", ".join(f"{name} {statistics.median(found):,.1f}" for name, found in speeds.items())
         print(f"{number:>3} at a time: {shown}; {beside:.2f} x transformers")
-    plain, held = cost_of_form(options)
+    network, session = loaded(options)
+    plain, held = cost_of_form(options, network, session)
     print(f"with a schema: {held:.1f} ms a token, beside {plain:.1f}")
+    equal, same, tokens = agreement(options, network)
+    print(f"the same alone: {equal} of {max(options.at)} answers, {same} of {tokens} tokens before one differs")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,9 @@ _FORGETTING = 0.95
 _COST = 1 / 64
 """Of a further token beside a step with one, before it is known."""
 _NEW = 1 + MOST_AHEAD
+_GAIN = 1.25
+"""By which several rows have to be faster with guesses: those that get ahead end before the others, which then have the
+time of a step to themselves."""
 _TRIED = range(3, 3 + 24 + _NEW)
 """Tokens on which it is tried whether several can be read together,"""
 _ALONE = 6
@@ -72,7 +75,7 @@ def num_ahead(chances: Sequence[Sequence[float]], pace: Pace) -> int:
     for ahead in range(1, max(map(len, chances)) + 1):
         expected += sum(own[ahead - 1] for own in chances if len(own) >= ahead)
         speed = expected / pace.cost(rows * (1 + ahead), rows)
-        if speed > most:
+        if speed > (most if best or rows == 1 else _GAIN * most):
             best, most = ahead, speed
     return best
 

@@ -19,6 +19,7 @@ from burnish.decoding.lookup import Lookup, Phrases
 from burnish.decoding.row import Asked, Row, Token
 from burnish.decoding.sampling import top_log_probabilities
 from burnish.decoding.support import is_indifferent_to_gaps, plain_network, takes
+from burnish.decoding.threads import Threads
 from burnish.errors import BurnishError
 from burnish.models.device import arithmetic
 
@@ -50,6 +51,7 @@ class Batch:
             changes no answer, which is tried in other precisions than fp32.
         together: whether they are guessed while there are several rows, too. How many then depends on the time that
             steps take, and on these the rounding, as it does on who else is there.
+        threads: chooses how many threads compute its steps; None for as many as there are.
     """
 
     def __init__(
@@ -60,12 +62,14 @@ class Batch:
         kept_bytes: int = 0,
         looks_up: bool | None = None,
         together: bool = False,
+        threads: Threads | None = None,
     ) -> None:
         self._network, self._precision, self._active = network, precision, active
         self._group: _Group | None = None
         self._joining: list[_Group] = []
         """Rows whose keys and values come to those of the others at the next step, all at once."""
         self._beginnings = Beginnings(kept_bytes)
+        self._threads = threads
         self._keeps = takes(plain_network(network), "logits_to_keep")
         self._looks_up, self._pace, self._phrases = looks_up, Pace(), Phrases()
         self._has_gaps = is_indifferent_to_gaps(network)
@@ -197,6 +201,8 @@ class Batch:
             if self._group is None:
                 return []
             rows, held = self._group.rows, self._group.held
+            if self._threads is not None:
+                torch.set_num_threads(self._threads.number)
             guessed = self._guess(rows)
             started = time.perf_counter()
             ahead = max(map(len, guessed))
@@ -208,9 +214,15 @@ class Batch:
                 found = self._take_ahead(rows, guessed, logits)
             else:
                 found = list(zip(rows, self._take_next(rows, logits[:, -1]), strict=True))
-            self._pace.note(len(rows) * (1 + ahead), time.perf_counter() - started)
+            self._note(len(rows) * (1 + ahead), time.perf_counter() - started)
             self.sweep()
             return found
+
+    def _note(self, tokens: int, seconds: float) -> None:
+        """Takes the time of a step into account."""
+        self._pace.note(tokens, seconds)
+        if self._threads is not None:
+            self._threads.note(tokens, seconds)
 
     def _guess(self, rows: Sequence[Row]) -> list[list[int]]:
         """Tokens that may follow in each row: as many as the model has the time to check."""

@@ -10,9 +10,12 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from burnish.decoding.batch import Batch
 from burnish.decoding.context import num_virtual_tokens
 from burnish.decoding.support import why_no_batch
+from burnish.decoding.threads import Threads
 from burnish.errors import InputError, MissingRun
 from burnish.inference.embedding import Embedding, is_embedding_model
 from burnish.inference.engine import Writer
@@ -92,6 +95,8 @@ class Bases:
     def __init__(self) -> None:
         self._networks: dict[tuple[str, str, str], tuple[Method, Any]] = {}
         self._numbers = count()
+        self.threads = torch.get_num_threads()
+        """All that may compute: those of torch, before the first batch takes fewer."""
         self.active: Callable[[], AbstractContextManager[Any] | None] = nullcontext
         """Makes the network that was opened last the model for which it was opened."""
         self.precision = ""
@@ -253,7 +258,8 @@ def _served(name: str, session: Session, bases: Bases) -> Served:
         )
     if reason := why_no_batch(network):
         raise InputError(f"the model `{name}` cannot be served", reason, "Use `burnish generate`")
-    batch = Batch(network, bases.precision, bases.active, KEPT_BYTES, together=True)
+    threads = Threads(bases.threads) if network.device.type == "cpu" else None
+    batch = Batch(network, bases.precision, bases.active, KEPT_BYTES, together=True, threads=threads)
     room = context_limit(network.config) or 1 << 20
     return Served(name, session, batch, room, network.get_input_embeddings().weight.shape[0], bases.release)
 

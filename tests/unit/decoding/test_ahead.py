@@ -58,3 +58,11 @@ def test_guesses_are_checked_as_long_as_they_pay() -> None:
     some = num_ahead([chances(0.6)] * 8, paced(1.0, 0.02, (8, 16, 64)))
     assert 1 <= some <= 6
     assert num_ahead([[], []], free) == 0
+
+
+def test_several_rows_check_guesses_that_make_them_clearly_faster() -> None:
+    pace = paced(1.0, 0.0, (8, 16, 64))
+    assert num_ahead([chances(0.2, 1)], pace) == 1, "a fifth more, for one row"
+    assert num_ahead([chances(0.2, 1)] * 8, pace) == 0
+    assert num_ahead([chances(0.3, 1)] * 8, pace) == 1
+    assert num_ahead([[0.2, 0.1, 0.05]] * 8, pace) == 3, "all of them together"
