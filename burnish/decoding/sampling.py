@@ -43,6 +43,8 @@ class Sampling:
 
 
 GREEDY = Sampling()
+_SOME = 256
+"""Of the most likely tokens, that are tried first: they nearly always have the share that is asked for."""
 
 
 class Guide(Protocol):
@@ -125,14 +127,34 @@ class Chooser:
         return logits
 
     def _drawn(self, logits: torch.Tensor) -> int:
-        ordered, tokens = logits.sort(descending=True, stable=True)
-        probabilities = ordered.softmax(-1)
-        if self._sampling.top_k:
-            probabilities[self._sampling.top_k :] = 0
-            probabilities /= probabilities.sum()
+        probabilities, tokens = self._candidates(logits.softmax(-1))
+        sums = probabilities.cumsum(-1, dtype=torch.float64)
+        if not sums[-1].isfinite():
+            raise RuntimeError("the model's logits are not numbers")
+        drawn = torch.rand((), dtype=torch.float64, generator=self._generator) * sums[-1]
+        # the first one with more than that before its end: what has no probability is never drawn, rounding aside
+        place = min(int(torch.searchsorted(sums, drawn, right=True)), int(torch.searchsorted(sums, sums[-1])))
+        return place if tokens is None else int(tokens[place])
+
+    def _candidates(self, probabilities: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Probabilities to draw from, and the tokens that have them; None for all. A sort of all takes longer than the
+        other operations together, so only as many as are needed are sorted."""
+        top_k, top_p, number = self._sampling.top_k, self._sampling.top_p, len(probabilities)
+        if not top_k and top_p >= 1:
+            return probabilities, None
+        if top_k:
+            found, tokens = probabilities.topk(min(top_k, number))
+            found = found / found.sum()
+        else:
+            some = min(_SOME, number)
+            while True:
+                found, tokens = probabilities.topk(some)
+                if some == number or found.sum(dtype=torch.float64) >= top_p:
+                    break
+                some = min(8 * some, number)
         # a token stays if those before it do not reach the share yet, so that there is always one
-        probabilities[probabilities.cumsum(-1) - probabilities >= self._sampling.top_p] = 0
-        return int(tokens[torch.multinomial(probabilities, 1, generator=self._generator)])
+        stays = found.cumsum(-1, dtype=torch.float64) - found < top_p
+        return found[stays], tokens[stays]
 
 
 def top_log_probabilities(logits: torch.Tensor, token: int, number: int) -> tuple[float, list[tuple[int, float]]]:
