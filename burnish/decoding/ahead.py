@@ -18,10 +18,11 @@ _FORGETTING = 0.95
 """What a step counts for beside the one after it."""
 _COST = 1 / 64
 """Of a further token beside a step with one, before it is known."""
-_NEW = 1 + MOST_AHEAD
 _GAIN = 1.25
 """By which several rows have to be faster with guesses: those that get ahead end before the others, which then have the
 time of a step to themselves."""
+_NEW = 1 + MOST_AHEAD
+"""Tokens of a row at a step, at most."""
 _TRIED = range(3, 3 + 24 + _NEW)
 """Tokens on which it is tried whether several can be read together,"""
 _ALONE = 6

@@ -126,7 +126,11 @@ class Batch:
                 return [self._see(rows[0], rows[0].asked.inputs)]
             found = [self._beginnings.find(row.asked.ids) for row in rows]
             known = [held for held in found if held is not None]
-            return self._read(rows, known if len(known) == len(rows) else self._read_common(rows))
+            # more may be known by now than when the parts were made
+            rest = {len(row.asked.ids) - held.columns for row, held in zip(rows, known, strict=False)}
+            if len(known) < len(rows) or (len(rest) > 1 and not self._has_gaps):
+                known = self._read_common(rows)
+            return self._read(rows, known)
 
     def _read_common(self, rows: Sequence[Row]) -> list[KeyValues]:
         """The beginning that prompts have in common, read once for all; nothing if that does not pay."""

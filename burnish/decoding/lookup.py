@@ -15,7 +15,7 @@ _SIZES = (4, 3, 2)
 MOST_AHEAD = 15
 """Guesses at a time."""
 _LEAST_CHANCE = 0.02
-"""Of a guess: what is hardly ever right is not worth to be looked up."""
+"""Of a guess, below which none is made."""
 _LATEST, _LATEST_OF_ALL = 12, 200
 """Guesses that a rate is that of, more or less: of one answer, and of all."""
 _MOST_PHRASES = 1 << 17

@@ -54,7 +54,7 @@ class Row:
     shift: int = 0
     """Of positions against the number of tokens: some models count the tokens of a picture in two directions."""
     lookup: Lookup | None = None
-    """Guesses its next tokens, once it has been the only answer."""
+    """Guesses its next tokens, from the first step on at which tokens are guessed."""
     chooser: Chooser = field(init=False)
     """Chooses them."""
 

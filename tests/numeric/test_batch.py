@@ -312,6 +312,19 @@ def test_a_beginning_that_prompts_have_in_common_is_read_once() -> None:
         assert row.new == alone(network, asked(row.asked.ids, most=1))
 
 
+def test_what_becomes_known_before_prompts_are_read_makes_no_gaps() -> None:
+    network = make_network("mistral", sliding_window=8)
+    batch = Batch(network, "fp32", kept_bytes=10**7)
+    rows = [asked([*COMMON, *ids]) for ids in ([70], [71, 72, 73, 74, 75])]
+    (part,) = batch.parts(rows)
+    batch.join([asked([*COMMON, 3], most=1)])
+    batch.join(part)
+    while batch.rows:
+        batch.step()
+    for row in rows:
+        assert row.new == alone(network, asked(row.asked.ids))
+
+
 def test_a_network_that_counts_columns_gets_no_gaps() -> None:
     """The window is a number of columns."""
     network = make_network("mistral", sliding_window=8)

@@ -66,7 +66,7 @@ def test_only_steps_of_as_many_tokens_are_compared() -> None:
     drawn = random.Random(0)
     machine = Machine(2, quiet)
     machine.run(2000, lambda: drawn.choice((1, 8, 64)))
-    assert machine.threads.number == 2 or machine.threads._taken == 2
+    assert machine.threads._taken == 2, "one more may be on trial"
 
 
 @pytest.mark.parametrize("seconds", [quiet, busy])
