@@ -3,7 +3,8 @@
     python bench/serve_load.py MODEL [--streams 64] [--seconds 300] [--tokens 64] [--drops 1000]
 
 MODEL is a run or a base model, as `burnish serve` takes it. Each of so many clients asks one chat after the other with
-prompts and answers of different lengths, by the same seeds in every run. Prints what was answered and what failed,
+prompts and answers of different lengths, by the same seeds in every run. They do so first until the server's cache of
+beginnings of texts grows no more, and then for the time that is measured. Prints what was answered and what failed,
 milliseconds to the first token and between tokens, tokens per second, and the resident memory of the server over time;
 then opens and drops so many streams after their first event, and reports what is left of them. Ends with 1 if a request
 failed, if memory grew by more than 5 % over the last three quarters of the time, or if anything is left.
@@ -33,12 +34,16 @@ TOPICS = ("a red fox", "the sea at night", "how bread is baked", "an old clock",
 MOST_GROWTH = 0.05
 SETTLES_IN = 60.0
 """Seconds in which what was dropped has to be gone."""
+FULL_AFTER = 20.0
+"""Seconds in which a cache that is full does not grow by more than 1 %."""
 
 
 @dataclass
 class Seen:
     """What the clients have seen."""
 
+    counts: bool = False
+    """Whether it is the time that is measured; what fails counts at all times."""
     answers: int = 0
     tokens: int = 0
     first: list[float] = field(default_factory=list)
@@ -104,34 +109,49 @@ async def follow(client: httpx.AsyncClient, body: dict[str, Any], seen: Seen) ->
             if "error" in event:
                 seen.failed[event["error"]["message"]] += 1
                 return
-            if event.get("usage"):
+            if event.get("usage") and seen.counts:
                 seen.tokens += event["usage"]["completion_tokens"]
             if not event["choices"] or not event["choices"][0]["delta"].get("content"):
                 continue
             now = time.perf_counter()
-            (seen.between if has_begun else seen.first).append(now - (last if has_begun else started))
+            if seen.counts:
+                (seen.between if has_begun else seen.first).append(now - (last if has_begun else started))
             has_begun, last = True, now
     if is_whole:
-        seen.answers += 1
+        seen.answers += seen.counts
     else:
         seen.failed["a stream that ended early"] += 1
 
 
-async def ask_on(address: str, model: str, number: int, most: int, end: float, seen: Seen) -> None:
+async def ask_on(address: str, model: str, number: int, most: int, is_over: asyncio.Event, seen: Seen) -> None:
     """One client: request after request until the time is over."""
     async with httpx.AsyncClient(base_url=address, timeout=600) as client:
         turn = 0
-        while time.perf_counter() < end:
+        while not is_over.is_set():
             try:
-                await follow(client, asked(model, number * 10_000 + turn, most), seen)
+                await follow(client, asked(model, number * 100_000 + turn, most), seen)
             except httpx.HTTPError as error:
                 seen.failed[type(error).__name__] += 1
             turn += 1
 
 
-async def watch(process: psutil.Process, end: float) -> list[int]:
+async def fill(address: str, most: float) -> str:
+    """Waits until the cache of beginnings is full, or the time is over; says which."""
+    started = time.perf_counter()
+    sizes: list[tuple[float, int]] = []
+    async with httpx.AsyncClient(timeout=60) as client:
+        while (passed := time.perf_counter() - started) < most:
+            sizes.append((passed, (await metrics(client, address))["burnish_prefix_cache_bytes"]))
+            earlier = [size for when, size in sizes if when <= passed - FULL_AFTER]
+            if earlier and sizes[-1][1] <= 1.01 * earlier[-1]:
+                return f"{sizes[-1][1] / 2**20:,.0f} MB of beginnings, full after {passed:.0f} s"
+            await asyncio.sleep(1)
+    return f"{sizes[-1][1] / 2**20:,.0f} MB of beginnings, not full after {most:.0f} s"
+
+
+async def watch(process: psutil.Process, seconds: float) -> list[int]:
     """Resident bytes of a process and its children, twice a second."""
-    found = []
+    found, end = [], time.perf_counter() + seconds
     while time.perf_counter() < end:
         found.append(resident(process))
         await asyncio.sleep(0.5)
@@ -146,10 +166,18 @@ def resident(process: psutil.Process) -> int:
 async def load(
     address: str, process: psutil.Process, options: argparse.Namespace, model: str
 ) -> tuple[Seen, list[int]]:
-    """All clients at once."""
-    seen, end = Seen(), time.perf_counter() + options.seconds
-    clients = [ask_on(address, model, number, options.tokens, end, seen) for number in range(options.streams)]
-    *_, memory = await asyncio.gather(*clients, watch(process, end))
+    """All clients at once: until the cache is full, for the time that is measured, and to the end of their answers."""
+    seen, is_over = Seen(), asyncio.Event()
+    clients = [
+        asyncio.create_task(ask_on(address, model, number, options.tokens, is_over, seen))
+        for number in range(options.streams)
+    ]
+    print(await fill(address, options.most_warm_up), flush=True)
+    seen.counts = True
+    memory = await watch(process, options.seconds)
+    seen.counts = False
+    is_over.set()
+    await asyncio.gather(*clients)
     return seen, memory
 
 
@@ -169,18 +197,27 @@ async def drop(address: str, model: str, options: argparse.Namespace) -> Counter
     return seen
 
 
-def left(address: str) -> tuple[int, int]:
+async def metrics(client: httpx.AsyncClient, address: str) -> dict[str, int]:
+    """What the server says of itself."""
+    text = (await client.get(f"{address.removesuffix('/v1')}/metrics")).text
+    return {
+        name: int(float(value))
+        for name, value in (line.split() for line in text.splitlines() if not line.startswith("#"))
+    }
+
+
+async def left(address: str) -> tuple[int, int]:
     """Answers that are being written, and requests that wait."""
-    text = httpx.get(f"{address.removesuffix('/v1')}/metrics", timeout=60).text
-    values = dict(line.split() for line in text.splitlines() if not line.startswith("#"))
-    return int(values["burnish_requests_running"]), int(values["burnish_requests_waiting"])
+    async with httpx.AsyncClient(timeout=60) as client:
+        values = await metrics(client, address)
+    return values["burnish_requests_running"], values["burnish_requests_waiting"]
 
 
 def settled(address: str) -> float | None:
     """Seconds until nothing is written and nothing waits; None if that does not happen."""
     started = time.perf_counter()
     while time.perf_counter() - started < SETTLES_IN:
-        if left(address) == (0, 0):
+        if asyncio.run(left(address)) == (0, 0):
             return time.perf_counter() - started
         time.sleep(0.1)
     return None
@@ -198,6 +235,7 @@ def main() -> None:
     parser.add_argument("--runs", default="runs")
     parser.add_argument("--streams", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=300)
+    parser.add_argument("--most-warm-up", type=float, default=600, help="seconds until the cache has to be full")
     parser.add_argument("--tokens", type=int, default=64, help="most new tokens of an answer")
     parser.add_argument("--drops", type=int, default=1000)
     options = parser.parse_args()
@@ -216,7 +254,7 @@ def main() -> None:
         if options.drops:
             before, threads = resident(process), process.num_threads()
             found, seconds = asyncio.run(drop(address, "load", options)), settled(address)
-            rest = "nothing is left" if seconds is not None else f"{left(address)} are left"
+            rest = "nothing is left" if seconds is not None else f"{asyncio.run(left(address))} are left"
             print(f"dropped: {dict(found)}; {rest}" + (f" after {seconds:.1f} s" if seconds is not None else ""))
             sockets = [one for one in process.net_connections() if one.status == "ESTABLISHED"]
             after = resident(process)

@@ -91,6 +91,11 @@ class Batch:
         """Tokens that keys and values are held of, padding included."""
         return len(self.rows) * max((group.held.columns for group in self._groups), default=0)
 
+    @property
+    def prefix_cache_bytes(self) -> int:
+        """Keys and values that are kept for prompts to come."""
+        return self._beginnings.num_bytes
+
     def clear(self) -> None:
         """Forgets all rows, whatever became of them."""
         self._group, self._joining = None, []
@@ -139,7 +144,8 @@ class Batch:
             return []
         held = KeyValues(torch.ones(1, len(common), dtype=torch.long))
         self._forward([common], [0], held)
-        self._beginnings.keep(common, held)
+        if self._beginnings.wants(common):
+            self._beginnings.keep(common, held.packed(0))
         return [held for _ in rows]
 
     def _read(self, rows: Sequence[Row], known: Sequence[KeyValues]) -> list[Token | None]:
@@ -167,7 +173,7 @@ class Batch:
         tokens = self._take_next(rows, logits[:, -1])
         for number, row in enumerate(rows):
             if row.ended in ("stop", "length") and self._beginnings.wants(row.asked.ids):
-                self._beginnings.keep(row.asked.ids, held.kept([number]))
+                self._beginnings.keep(row.asked.ids, held.packed(number))
         self._let_join(_Group(list(rows), held))
         return tokens
 
@@ -289,7 +295,7 @@ class Batch:
                 # of the last token nothing is held, nor of guesses that came after the end
                 ids = [*row.asked.ids, *row.new[:-1]]
                 if self._beginnings.wants(ids):
-                    self._beginnings.keep(ids, self._group.held.kept([number]))
+                    self._beginnings.keep(ids, self._group.held.packed(number))
         self._group = _staying(self._group)
         if self._group is not None and self._group.held.num_empty > _MOST_EMPTY:
             self._group.held = self._group.held.kept(range(len(self._group.rows)))

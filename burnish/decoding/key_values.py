@@ -14,6 +14,9 @@ from transformers.cache_utils import Cache
 
 from burnish.models.growing_cache import GrowingCache, GrowingLayer
 
+_ALIGNED = 64
+"""Bytes at whose multiples tensors begin, as torch's own do."""
+
 
 class KeyValues:
     """Rows of keys and values.
@@ -34,7 +37,8 @@ class KeyValues:
     @property
     def num_bytes(self) -> int:
         """What they take, with the room for more."""
-        return sum(part.untyped_storage().nbytes() for layer in self.cache.layers for part in _held(layer))
+        stored = [part.untyped_storage() for layer in self.cache.layers for part in _held(layer)]
+        return sum({one.data_ptr(): one.nbytes() for one in stored}.values())
 
     @classmethod
     def joined(cls, parts: Sequence[KeyValues]) -> KeyValues:
@@ -82,6 +86,26 @@ class KeyValues:
             keys, values = _held(layer)
             parts = [(_part(keys, row, one), _part(values, row, one)) for row, one in zip(rows, own, strict=True)]
             made.cache.layers.append(GrowingLayer.of(parts, width))
+        return made
+
+    def packed(self, row: int) -> KeyValues:
+        """One row to be held for long: in a single piece of memory, without room for more.
+
+        Small pieces of many rows that stay, among others that go, would leave holes that nothing fits into.
+        """
+        mask = self.mask[row].bool()
+        length = int(mask.sum())
+        own = _own(mask, length)
+        parts = [_part(held, row, own) for layer in self.cache.layers for held in _held(layer)]
+        sizes = [-(-part.nbytes // _ALIGNED) * _ALIGNED for part in parts]
+        memory = torch.empty(sum(sizes), dtype=torch.uint8, device=parts[0].device).split(sizes)
+        copies = [
+            piece[: part.nbytes].view(part.dtype).view(part.shape).copy_(part)
+            for piece, part in zip(memory, parts, strict=True)
+        ]
+        made = KeyValues(torch.ones(1, length, dtype=torch.long))
+        for keys, values in zip(copies[::2], copies[1::2], strict=True):
+            made.cache.layers.append(GrowingLayer.holding(keys, values))
         return made
 
     def beginning(self, width: int) -> KeyValues:

@@ -34,7 +34,7 @@ def why_no_batch(network: Any) -> str:
     if is_sharded(network):
         return "Its weights are sharded among several processes."
     if num_virtual_tokens(network):
-        return "What was trained is put before each text, which a batch of several answers does not do."
+        return "Its method puts what it trained before each text, which a batch of several answers does not do."
     if network.config.is_encoder_decoder:
         return "It maps one text to another with two networks, and a batch only continues texts."
     if type(plain).generate is not GenerationMixin.generate:  # pyright: ignore[reportAttributeAccessIssue]

@@ -66,6 +66,11 @@ class Writer(Protocol):
         """Answers that are not ended."""
         ...
 
+    @property
+    def prefix_cache_bytes(self) -> int:
+        """Keys and values of earlier texts that it keeps for prompts that begin alike."""
+        ...
+
     def refuses(self, asked: Asked) -> str:
         """Why it cannot do what is asked, as a sentence; empty if it can."""
         ...
@@ -214,6 +219,11 @@ class Engine:
     def num_waiting(self) -> int:
         """Requests that have no place yet."""
         return len(self._waiting) + len(self._jobs)
+
+    @property
+    def prefix_cache_bytes(self) -> int:
+        """Of all models; see `Writer`."""
+        return sum(batch.prefix_cache_bytes for batch in list(self._batches.values()))
 
     @property
     def num_written(self) -> int:

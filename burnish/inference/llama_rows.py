@@ -41,9 +41,9 @@ class LlamaRows:
         return list(self._streams)
 
     @property
-    def num_tokens(self) -> int:
-        """Tokens of prompts and answers."""
-        return sum(len(row.asked.ids) + len(row.new) for row in self._streams)
+    def prefix_cache_bytes(self) -> int:
+        """None beside the memory that llama.cpp has from the start."""
+        return 0
 
     def refuses(self, asked: Asked) -> str:
         """Why it cannot do what is asked, as a sentence; empty if it can."""

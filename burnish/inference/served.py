@@ -243,21 +243,9 @@ def check_task(name: str, task: str) -> None:
 
 def _served(name: str, session: Session, bases: Bases) -> Served:
     network = session.network
-    if num_virtual_tokens(network):
-        raise InputError(
-            f"the run `{name}` cannot be served",
-            f"Its method, `{session.opened.method}`, puts what it trained before each text, which a batch of several "
-            "answers does not do.",
-            "Train it with `--method lora`, or use `burnish generate`",
-        )
-    if network.config.is_encoder_decoder:
-        raise InputError(
-            f"the model `{name}` cannot be served",
-            "It maps one text to another with two networks, and the server only continues texts.",
-            "Use `burnish generate`",
-        )
     if reason := why_no_batch(network):
-        raise InputError(f"the model `{name}` cannot be served", reason, "Use `burnish generate`")
+        other = "Train it with `--method lora`, or use" if num_virtual_tokens(network) else "Use"
+        raise InputError(f"the model `{name}` cannot be served", reason, f"{other} `burnish generate`")
     threads = Threads(bases.threads) if network.device.type == "cpu" else None
     batch = Batch(network, bases.precision, bases.active, KEPT_BYTES, together=True, threads=threads)
     room = context_limit(network.config) or 1 << 20

@@ -69,6 +69,14 @@ class GrowingLayer(DynamicLayer):
         self.keys, self.values = keys[:, :, :-columns], values[:, :, :-columns]
 
     @classmethod
+    def holding(cls, keys: torch.Tensor, values: torch.Tensor) -> GrowingLayer:
+        """A layer with these columns, and no room for more until it is given some."""
+        layer = cls()
+        layer.lazy_initialization(keys, values)
+        layer.keys, layer.values = keys, values
+        return layer
+
+    @classmethod
     def of(cls, parts: Sequence[tuple[torch.Tensor, torch.Tensor]], width: int) -> GrowingLayer:
         """A layer of rows `[rows, heads, columns, size]` each, aligned at the end of `width` columns, with room for
         more."""

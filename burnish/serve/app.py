@@ -230,6 +230,7 @@ def _add_state(app: FastAPI, models: Models) -> None:
             "busy_seconds_total": ("counter", counts.seconds),
             "requests_waiting": ("gauge", engine.num_waiting),
             "requests_running": ("gauge", engine.num_written),
+            "prefix_cache_bytes": ("gauge", engine.prefix_cache_bytes),
         }
         lines = [f"# TYPE burnish_{name} {kind}\nburnish_{name} {value}" for name, (kind, value) in found.items()]
         return PlainTextResponse("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")

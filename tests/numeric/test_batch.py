@@ -433,6 +433,28 @@ def test_rows_are_aligned_at_their_last_token() -> None:
     assert second.num_bytes == parts[1].num_bytes
 
 
+def test_a_row_that_is_held_for_long_is_one_piece_of_memory_without_room_for_more() -> None:
+    network = make_network("llama")
+    held = KeyValues(torch.tensor([[1, 1, 1, 1], [0, 1, 1, 1]]))
+    ids = torch.tensor([[5, 6, 7, 8], [0, 11, 12, 13]])
+    network(input_ids=ids, attention_mask=held.mask, past_key_values=held.cache, use_cache=True)
+    held.forget([0, 1])
+    packed = held.packed(1)
+    assert packed.mask.tolist() == [[1, 1]]
+    layers = list(zip(packed.cache.layers, held.cache.layers, strict=True))
+    for layer, whole in layers:
+        assert torch.equal(layer.keys[0], whole.keys[1, :, 1:3])
+        assert torch.equal(layer.values[0], whole.values[1, :, 1:3])
+    assert len({part.untyped_storage().data_ptr() for layer, _ in layers for part in (layer.keys, layer.values)}) == 1
+    assert packed.num_bytes == sum(layer.keys.nbytes + layer.values.nbytes for layer, _ in layers)
+    longer = packed.beginning(2)
+    before = packed.cache.layers[0].keys.clone()
+    longer.grow(torch.tensor([[1]]))
+    network(input_ids=torch.tensor([[20]]), past_key_values=longer.cache, use_cache=True)
+    assert torch.equal(longer.cache.layers[0].keys[:, :, :2], before)
+    assert torch.equal(packed.cache.layers[0].keys, before)
+
+
 def test_columns_of_wrong_guesses_are_let_go() -> None:
     network = make_network("llama")
     held = KeyValues(torch.tensor([[1, 1, 1, 1, 1, 1], [0, 0, 1, 1, 1, 1]]))
