@@ -69,6 +69,9 @@ class LlamaRows:
     def _follow(self, row: Row, stream: Stream) -> None:
         try:
             for event in stream.events():
+                if "error" in event:
+                    said = str(event["error"].get("message", event["error"]))
+                    raise BurnishError("llama.cpp ended an answer", said, "Ask again, or with a shorter prompt")
                 self._found.put((row, event))
         except BurnishError as error:
             self._found.put((row, error))
@@ -77,9 +80,9 @@ class LlamaRows:
 
     def step(self) -> list[tuple[Row, Token | None]]:
         """The tokens that have come by now; None where a row ended without one."""
-        found = list[tuple[Row, Token | None]]()
+        found, waiting = list[tuple[Row, Token | None]](), list[_Found]()
         try:
-            waiting = [self._found.get(timeout=_PATIENCE_SECONDS)]
+            waiting.append(self._found.get(timeout=_PATIENCE_SECONDS))
             while True:
                 waiting.append(self._found.get_nowait())
         except queue.Empty:

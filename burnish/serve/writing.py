@@ -103,7 +103,7 @@ async def write(engine: Engine, served: Served, asked: Asked, manner: Manner) ->
             if hasattr(found, "reason"):
                 is_ended = True
                 if found.error is not None:
-                    raise refusal_of(found.error)
+                    raise refusal_of(found.error) from found.error
                 parts = [*reader.add(stop.add(decoder.rest()) + stop.rest()), *reader.end()]
                 tokens, reason = [], found.reason
             elif found.id in asked.stop_ids:

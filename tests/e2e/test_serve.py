@@ -253,6 +253,22 @@ def test_malformed_requests_are_answered_in_words(number: int, server: Server) -
     server.wait_idle()
 
 
+def test_the_log_has_the_reason_of_a_failure(
+    server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("the disk is on fire")
+
+    batch = server.served["one"].batch
+    monkeypatch.setattr(batch, "step", fail)
+    with pytest.raises(openai.InternalServerError, match="its log has the reason"):
+        server.chat("one", QUESTIONS[0])
+    assert "RuntimeError: the disk is on fire" in capsys.readouterr().err
+    monkeypatch.undo()
+    server.wait_idle()
+    assert server.chat("one", QUESTIONS[0]).choices[0].message.content
+
+
 def test_a_client_that_goes_away_frees_its_place(server: Server) -> None:
     for _ in range(8):
         with httpx.stream(
