@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from os.path import commonprefix
 from typing import Any
 
@@ -13,6 +12,7 @@ import torch
 
 from burnish.decoding.ahead import Pace, num_ahead, reads_alike
 from burnish.decoding.beginnings import LEAST_BEGINNING, Beginnings
+from burnish.decoding.group import Group, joined
 from burnish.decoding.head import contiguous_inputs
 from burnish.decoding.key_values import KeyValues
 from burnish.decoding.lookup import Lookup, Phrases
@@ -29,14 +29,6 @@ _PASS = 32
 """and so many more: with fewer tokens a pass takes hardly less time, because the weights have to be read."""
 _MOST_EMPTY = 64
 """Columns that no row needs, before they are removed."""
-
-
-@dataclass(slots=True)
-class _Group:
-    """Rows with their keys and values."""
-
-    rows: list[Row]
-    held: KeyValues
 
 
 class Batch:
@@ -65,8 +57,8 @@ class Batch:
         threads: Threads | None = None,
     ) -> None:
         self._network, self._precision, self._active = network, precision, active
-        self._group: _Group | None = None
-        self._joining: list[_Group] = []
+        self._group: Group | None = None
+        self._joining: list[Group] = []
         """Rows whose keys and values come to those of the others at the next step, all at once."""
         self._beginnings = Beginnings(kept_bytes)
         self._threads = threads
@@ -80,10 +72,10 @@ class Batch:
     @property
     def rows(self) -> Sequence[Row]:
         """Those that are not ended."""
-        return [row for group in self._groups for row in group.rows]
+        return [row for group in self._groups for row in group.staying]
 
     @property
-    def _groups(self) -> list[_Group]:
+    def _groups(self) -> list[Group]:
         return [*([] if self._group is None else [self._group]), *self._joining]
 
     @property
@@ -174,13 +166,16 @@ class Batch:
         for number, row in enumerate(rows):
             if row.ended in ("stop", "length") and self._beginnings.wants(row.asked.ids):
                 self._beginnings.keep(row.asked.ids, held.packed(number))
-        self._let_join(_Group(list(rows), held))
+        self._let_join(Group(list(rows), held))
         return tokens
 
-    def _let_join(self, group: _Group) -> None:
+    def _let_join(self, group: Group) -> None:
         """Takes on the rows that are not ended."""
-        if (staying := _staying(group)) is not None:
-            self._joining.append(staying)
+        for place, row in enumerate(group.rows):
+            if row.ended is not None:
+                group.leave(place)
+        if len(group.left) < len(group.rows):
+            self._joining.append(group)
 
     def _see(self, row: Row, inputs: Mapping[str, torch.Tensor]) -> Token | None:
         """`join` for a prompt with pictures. It has the same tokens as others with other pictures, so nothing is taken
@@ -201,7 +196,7 @@ class Batch:
             if getattr(module, "rope_deltas", None) is not None:
                 row.shift, module.rope_deltas = int(module.rope_deltas.flatten()[0]), None
         (token,) = self._take_next([row], output.logits[:, -1])
-        self._let_join(_Group([row], held))
+        self._let_join(Group([row], held))
         return token
 
     def step(self) -> list[tuple[Row, Token | None]]:
@@ -277,28 +272,36 @@ class Batch:
         return found
 
     def _join_all(self) -> None:
-        if self._joining:
-            groups, self._joining = self._groups, []
-            rows = [row for group in groups for row in group.rows]
-            held = groups[0].held if len(groups) == 1 else KeyValues.joined([group.held for group in groups])
-            self._group = _Group(rows, held)
+        group, joining, self._joining = self._group, self._joining, []
+        if group is not None and group.left:
+            joining = [rest for one in joining if (rest := group.take(one)) is not None]
+        groups = [*([] if group is None else [group]), *joining]
+        if groups:
+            self._group = joined(groups)
 
     def sweep(self) -> None:
         """Lets rows leave that have ended, or were ended by others."""
-        joining, self._joining = self._joining, []
-        for group in joining:
-            self._let_join(group)
-        if self._group is None:
-            return
-        for number, row in enumerate(self._group.rows):
+        with self._computing():
+            joining, self._joining = self._joining, []
+            for group in joining:
+                self._let_join(group)
+            if self._group is not None:
+                self._group = self._swept(self._group)
+
+    def _swept(self, group: Group) -> Group | None:
+        """A group without the rows that have ended; None if all have."""
+        for place, row in enumerate(group.rows):
+            if row.ended is None or place in group.left:
+                continue
             if row.ended in ("stop", "length") and not row.asked.inputs:
                 # of the last token nothing is held, nor of guesses that came after the end
                 ids = [*row.asked.ids, *row.new[:-1]]
                 if self._beginnings.wants(ids):
-                    self._beginnings.keep(ids, self._group.held.packed(number))
-        self._group = _staying(self._group)
-        if self._group is not None and self._group.held.num_empty > _MOST_EMPTY:
-            self._group.held = self._group.held.kept(range(len(self._group.rows)))
+                    self._beginnings.keep(ids, group.held.packed(place))
+            group.leave(place)
+        if len(group.left) == len(group.rows):
+            return None
+        return group.compacted() if group.held.num_empty > _MOST_EMPTY else group
 
     def log_probabilities(self, ids: Sequence[int], number: int) -> list[Token]:
         """The log-probability of each token of a text but the first, which has none before it, and the most likely
@@ -374,14 +377,6 @@ class Batch:
         elif len(row.new) >= row.asked.most:
             row.ended = "length"
         return Token(token)
-
-
-def _staying(group: _Group) -> _Group | None:
-    """The rows that are not ended; None if all are."""
-    staying = [number for number, row in enumerate(group.rows) if row.ended is None]
-    if len(staying) == len(group.rows):
-        return group
-    return _Group([group.rows[number] for number in staying], group.held.kept(staying)) if staying else None
 
 
 def _counted(own: torch.Tensor) -> torch.Tensor:

@@ -73,6 +73,20 @@ class KeyValues:
         """Columns that no row would need if each had its own side by side."""
         return self.columns - int(self.mask.sum(1).max())
 
+    def length(self, row: int) -> int:
+        """Columns that are a row's own."""
+        return int(self.mask[row].sum())
+
+    def replace(self, row: int, other: KeyValues, its: int) -> None:
+        """Puts a row of another in the place of one. It may have as many columns of its own as there are here."""
+        length = other.length(its)
+        own, begin = _own(other.mask[its].bool(), length), self.columns - length
+        self.mask[row] = 0
+        self.mask[row, begin:] = 1
+        for mine, others in zip(self.cache.layers, other.cache.layers, strict=True):
+            for held, new in zip(_held(mine), _held(others), strict=True):
+                held[row : row + 1, :, begin:] = _part(new, its, own)
+
     def kept(self, rows: Sequence[int]) -> KeyValues:
         """Some rows by their numbers, in order, each with its own columns side by side."""
         masks = [self.mask[row].bool() for row in rows]
@@ -93,9 +107,8 @@ class KeyValues:
 
         Small pieces of many rows that stay, among others that go, would leave holes that nothing fits into.
         """
-        mask = self.mask[row].bool()
-        length = int(mask.sum())
-        own = _own(mask, length)
+        length = self.length(row)
+        own = _own(self.mask[row].bool(), length)
         parts = [_part(held, row, own) for layer in self.cache.layers for held in _held(layer)]
         sizes = [-(-part.nbytes // _ALIGNED) * _ALIGNED for part in parts]
         memory = torch.empty(sum(sizes), dtype=torch.uint8, device=parts[0].device).split(sizes)

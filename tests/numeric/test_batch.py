@@ -11,6 +11,7 @@ import torch
 
 from burnish.decoding.ahead import Pace
 from burnish.decoding.batch import Batch
+from burnish.decoding.group import Group, joined
 from burnish.decoding.key_values import KeyValues
 from burnish.decoding.lookup import MOST_AHEAD
 from burnish.decoding.reference import generate_reference
@@ -167,12 +168,9 @@ def asked_together(network: Any, texts: Sequence[list[int]], looks_up: bool) -> 
             batch.join(part)
         batch.step()
         steps += bool(batch.rows)
-        held = {
-            row: length
-            for group in batch._groups
-            for row, length in zip(group.rows, group.held.mask.sum(1), strict=True)
-        }
-        assert all(int(length) == row.num_held for row, length in held.items())
+        for group in batch._groups:
+            for place, row in enumerate(group.rows):
+                assert group.held.length(place) == (0 if place in group.left else row.num_held)
     return rows, steps
 
 
@@ -453,6 +451,53 @@ def test_a_row_that_is_held_for_long_is_one_piece_of_memory_without_room_for_mor
     network(input_ids=torch.tensor([[20]]), past_key_values=longer.cache, use_cache=True)
     assert torch.equal(longer.cache.layers[0].keys[:, :, :2], before)
     assert torch.equal(packed.cache.layers[0].keys, before)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_row_that_joins_takes_the_place_of_one_that_left(layout: str) -> None:
+    network = MODELS[layout]()
+    batch = Batch(network, "fp32", looks_up=False)
+    drawn = random.Random(3)
+    coming = [Row(Asked(ids, (), drawn.randrange(2, 9), top=2)) for ids in prompts(24, seed=5)]
+    expected = [Row(row.asked) for row in coming]
+    for row in expected:
+        alone(network, row)
+    rows, places = list(coming), 0
+    while rows or batch.rows:
+        while rows and len(batch.rows) < 4:
+            batch.join([rows.pop(0)])
+        before = batch._group
+        memory = None if before is None else before.held.cache.layers[0].keys.data_ptr()
+        batch.step()
+        if before is not None and before is batch._group and before.held.cache.layers[0].keys.data_ptr() == memory:
+            places += sum(row.ended is None for row in before.rows)
+    assert [row.new for row in coming] == [row.new for row in expected]
+    assert places > 40, "others were hardly ever left where they are"
+
+
+def test_a_row_has_a_place_only_where_it_fits() -> None:
+    network = make_network("llama")
+
+    def group(*texts: list[int]) -> Group:
+        held = KeyValues(torch.tensor([[0] * (5 - len(ids)) + [1] * len(ids) for ids in texts]))
+        ids = torch.tensor([[0] * (5 - len(ids)) + ids for ids in texts])
+        network(input_ids=ids, attention_mask=held.mask, past_key_values=held.cache, use_cache=True)
+        return Group([Row(Asked(one, (), 4)) for one in texts], held)
+
+    first, other = group([5, 6, 7], [8, 9]), group([11, 12, 13, 14], [15], [16, 17])
+    first.held.mask, first.held.cache.layers[:] = first.held.mask[:, 2:], first.held.kept([0, 1]).cache.layers
+    staying, joining = first.rows[0], list(other.rows)
+    first.leave(1)
+    assert first.staying == [staying]
+    rest = first.take(other)
+    assert rest is other
+    assert first.rows == [staying, joining[1]]
+    assert first.held.mask.tolist() == [[1, 1, 1], [0, 0, 1]]
+    assert torch.equal(first.held.cache.layers[1].values[1, :, 2], other.held.cache.layers[1].values[1, :, 4])
+    assert other.staying == [joining[0], joining[2]]
+    whole = joined([first, other])
+    assert whole.rows == [staying, joining[1], joining[0], joining[2]]
+    assert whole.held.mask.tolist() == [[0, 1, 1, 1], [0, 0, 0, 1], [1, 1, 1, 1], [0, 0, 1, 1]]
 
 
 def test_columns_of_wrong_guesses_are_let_go() -> None:
