@@ -34,6 +34,8 @@ TOPICS = ("a red fox", "the sea at night", "how bread is baked", "an old clock",
 MOST_GROWTH = 0.05
 SETTLES_IN = 60.0
 """Seconds in which what was dropped has to be gone."""
+IDLE = 3.0
+"""Seconds after which an idle server has returned memory that is free."""
 FULL_AFTER = 20.0
 """Seconds in which a cache that is full does not grow by more than 1 %."""
 
@@ -252,8 +254,10 @@ def main() -> None:
         print(f"resident: {early / 2**20:,.0f} MB after a quarter, {late / 2**20:,.0f} MB at the end ({growth:+.1%})")
         is_well &= not seen.failed and growth <= MOST_GROWTH
         if options.drops:
+            time.sleep(IDLE)
             before, threads = resident(process), process.num_threads()
             found, seconds = asyncio.run(drop(address, "load", options)), settled(address)
+            time.sleep(IDLE)
             rest = "nothing is left" if seconds is not None else f"{asyncio.run(left(address))} are left"
             print(f"dropped: {dict(found)}; {rest}" + (f" after {seconds:.1f} s" if seconds is not None else ""))
             sockets = [one for one in process.net_connections() if one.status == "ESTABLISHED"]

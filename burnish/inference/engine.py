@@ -16,13 +16,16 @@ from typing import Any, Protocol
 from burnish.decoding.row import Asked, Row, Token
 from burnish.errors import BurnishError, InputError, MachineError
 from burnish.models.device import ran_out
+from burnish.system.machine import trim_heap
 
 _PROMPT_TOKENS = 256
 """That are read between two steps, where there are several prompts; the last of them may be longer."""
-_GATHERING_SECONDS = 0.005
-"""After the first request of an idle engine: those that come with it are read together with it."""
 _FIRST_TOKENS = 4096
 """The same while no answer is being written."""
+_GATHERING_SECONDS = 0.005
+"""After the first request of an idle engine: those that come with it are read together with it."""
+_IDLE_SECONDS = 1.0
+"""After the last answer, before memory that is free is returned to the system."""
 
 
 class Busy(MachineError):
@@ -241,17 +244,28 @@ class Engine:
 
     def _run(self) -> None:
         while True:
+            self._wait_for_work()
             with self._changed:
-                is_idle = not (self._waiting or self._written or self._jobs or self._is_closed)
-                while not (self._waiting or self._written or self._jobs or self._is_closed):
-                    self._changed.wait()
-                if is_idle and self._waiting:
-                    self._changed.wait_for(lambda: self._is_closed, _GATHERING_SECONDS)
                 if self._is_closed and not (self._waiting or self._written or self._jobs):
                     return
             started = time.monotonic()
             self._turn()
             self.counts.seconds += time.monotonic() - started
+
+    def _wait_for_work(self) -> None:
+        with self._changed:
+            if self._has_work():
+                return
+            is_soon = self._changed.wait_for(self._has_work, _IDLE_SECONDS)
+        if not is_soon:
+            trim_heap()  # takes a while, in which requests may come
+        with self._changed:
+            self._changed.wait_for(self._has_work)
+            if self._waiting:
+                self._changed.wait_for(lambda: self._is_closed, _GATHERING_SECONDS)
+
+    def _has_work(self) -> bool:
+        return bool(self._waiting or self._written or self._jobs or self._is_closed)
 
     def _turn(self) -> None:
         """Lets the cancelled go and waiting requests in, and gives every answer its next token."""

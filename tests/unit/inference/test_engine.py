@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from typing import Any
 
@@ -115,3 +116,18 @@ def test_closed_and_cancelled(network: Any) -> None:
     with pytest.raises(Busy):
         engine.submit(follow("one", [5], 1)[0])
     assert (engine.counts.cancelled, engine.counts.refused) == (2, 1)
+
+
+def test_an_idle_engine_returns_free_memory_once(network: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: queue.Queue[None] = queue.Queue()
+    monkeypatch.setattr("burnish.inference.engine._IDLE_SECONDS", 0.01)
+    monkeypatch.setattr("burnish.inference.engine.trim_heap", lambda: calls.put(None))
+    engine = Engine({"one": Batch(network, "fp32")})
+    calls.get(timeout=60)
+    for _ in range(3):
+        ticket, _, wait = follow("one", [5, 6, 7], 4)
+        engine.submit(ticket)
+        wait()
+        calls.get(timeout=60)
+    engine.close()
+    assert calls.empty()
